@@ -3,7 +3,7 @@
 //! # Timing
 //!
 //! What a guest must not learn is the key of *another* guest on the same machine, so every number
-//! that can belong to a private key is a [`SecretNumber`]: OpenSSL then exponentiates with a fixed
+//! that can belong to a private key is a `SecretNumber`: OpenSSL then exponentiates with a fixed
 //! window, a fixed number of Montgomery multiplications (it depends on the length in words only)
 //! and a table that is read in full at each step, and divides and inverts without branches on
 //! values.
