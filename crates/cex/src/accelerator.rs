@@ -2,7 +2,7 @@
 
 use arch::tapq::function;
 
-use crate::crypto::{self, OperandError};
+use crate::crypto::{self, OperandError, PrivateKey};
 use crate::error_reply::{self, ReplyCode};
 use crate::reply::Reply;
 use crate::type50::{HEADER_LEN, KeyBlock, RsaRequest, SizeClass, TYPE_50};
@@ -51,7 +51,7 @@ fn execute(functions: u32, message: &[u8], reply: &mut Reply) -> Result<(), Repl
         }
         RsaRequest::Crt { size, key, message } => {
             let result = type80::start(size.field_len(), reply);
-            crypto::crt(&key, message, result)
+            PrivateKey::import(&key).and_then(|key| key.apply(message, result))
         }
     }
     .map_err(|error| reply_code(&error))

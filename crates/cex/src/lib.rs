@@ -29,7 +29,6 @@ pub mod card;
 pub mod crypto;
 pub mod error_reply;
 pub mod reply;
-mod secret;
 pub mod type50;
 pub mod type80;
 

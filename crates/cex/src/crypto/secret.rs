@@ -19,11 +19,26 @@ impl SecretNumber {
         Ok(Self(BigNum::new_secure()?))
     }
 
+    /// A number as of [`variable_time`](Self::variable_time).
+    pub(crate) fn variable_time_from(bytes: &[u8]) -> Result<Self, ErrorStack> {
+        let mut number = Self::variable_time()?;
+        number.copy_from_slice(bytes)?;
+        Ok(number)
+    }
+
     /// Zero.
     pub(crate) fn zero() -> Result<Self, ErrorStack> {
         let mut number = BigNum::new_secure()?;
         number.set_const_time();
         Ok(Self(number))
+    }
+
+    /// A number to give away to OpenSSL, which then erases it.
+    pub(crate) fn given_away(bytes: &[u8]) -> Result<BigNum, ErrorStack> {
+        let mut number = BigNum::new_secure()?;
+        number.set_const_time();
+        number.copy_from_slice(bytes)?;
+        Ok(number)
     }
 
     /// The number in big-endian bytes; leading zeros do not matter.

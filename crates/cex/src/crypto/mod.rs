@@ -1,37 +1,35 @@
-//! Raw RSA on OpenSSL's big numbers: the only code that names OpenSSL.
+//! Raw RSA on OpenSSL: the only code that names it.
 //!
 //! # Timing
 //!
 //! What a guest must not learn is the key of *another* guest on the same machine, so every number
 //! that can belong to a private key is a `SecretNumber`: OpenSSL then exponentiates with a fixed
-//! window, a fixed number of Montgomery multiplications (it depends on the length in words only)
-//! and a table that is read in full at each step, and divides and inverts without branches on
-//! values.
+//! window, a number of Montgomery multiplications that depends on lengths in words only, and a table
+//! that is read in full at each step, and divides and inverts without branches on values.
 //!
 //! * A mod-expo exponent of more than 64 bits is secret. A shorter one is public: a private
 //!   exponent of 64 bits is found by Wiener's attack in no time, whatever the timing says, and
-//!   public exponents are what makes short ones common (they are 100 times faster this way).
+//!   public exponents are what makes short ones common (they are 80 times faster this way).
 //! * The modulus of a mod-expo is public, and whether operands are in range is no secret.
-//! * In the CRT form everything but the message is secret, the primes included. Differences are kept
-//!   positive by adding p, so that no sign decides what happens.
-//!
-//! The formulas are computed as the card spec states them. Blinding needs the public exponent,
-//! which the CRT form does not carry.
+//! * In the CRT form everything but the message is secret, the primes included; see [`crt`].
 //!
 //! # Memory
 //!
 //! Secrets are erased on drop, also inside OpenSSL: its temporaries live in a context that is
-//! erased and freed with the request. The one Rust allocation per request is the result that
-//! `openssl` hands out as a vector; it is erased too.
+//! erased and freed with the request.
+
+mod crt;
+mod secret;
 
 use core::cmp::Ordering;
 
-use openssl::bn::{BigNum, BigNumContext, BigNumContextRef, BigNumRef};
+use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::error::ErrorStack;
 use zeroize::Zeroizing;
 
-use crate::secret::SecretNumber;
-use crate::type50::CrtKey;
+use self::secret::SecretNumber;
+
+pub use self::crt::PrivateKey;
 
 /// Why a computation was refused.
 #[derive(Debug, thiserror::Error)]
@@ -96,61 +94,7 @@ fn is_public(exponent: &[u8]) -> bool {
     exponent[..leading].iter().all(|byte| *byte == 0)
 }
 
-/// Computes the private operation in CRT form into `result`, right justified:
-/// `m1 = c^dp mod p`, `m2 = c^dq mod q`, `h = u (m1 - m2) mod p`, result `m2 + h q`.
-///
-/// The formula holds for any parts, consistent or not, and for p below q. `result` is at least as
-/// long as p and q together.
-///
-/// # Errors
-/// p or q zero or even, a message that is not less than `p q`, or OpenSSL's failure; `result` is
-/// then unchanged.
-pub fn crt(key: &CrtKey<'_>, message: &[u8], result: &mut [u8]) -> Result<(), OperandError> {
-    let p = SecretNumber::from_be_bytes(key.p)?;
-    let q = SecretNumber::from_be_bytes(key.q)?;
-    for prime in [&p, &q] {
-        // Zero is even.
-        if prime.is_even() {
-            return Err(OperandError::BadPrime);
-        }
-    }
-    let c = SecretNumber::from_be_bytes(message)?;
-    let mut context = BigNumContext::new_secure()?;
-    let context = &mut *context;
-    let mut scratch = SecretNumber::zero()?;
-    scratch.checked_mul(&p, &q, context)?;
-    check_reduced(&c, &scratch)?;
-
-    let m1 = reduced_power(&c, key.dp, &p, context)?;
-    let m2 = reduced_power(&c, key.dq, &q, context)?;
-    // m1 + p - (m2 mod p) lies in 1..2p: never negative, whatever the key.
-    let mut difference = SecretNumber::zero()?;
-    scratch.nnmod(&m2, &p, context)?;
-    difference.checked_add(&m1, &p)?;
-    let mut h = SecretNumber::zero()?;
-    h.checked_sub(&difference, &scratch)?;
-    let u = SecretNumber::from_be_bytes(key.u)?;
-    difference.mod_mul(&h, &u, &p, context)?;
-    scratch.checked_mul(&difference, &q, context)?;
-    h.checked_add(&scratch, &m2)?;
-    Ok(store(&h, result)?)
-}
-
-/// `base ^ exponent mod prime` in constant time.
-fn reduced_power(
-    base: &BigNumRef,
-    exponent: &[u8],
-    prime: &SecretNumber,
-    context: &mut BigNumContextRef,
-) -> Result<SecretNumber, ErrorStack> {
-    let exponent = SecretNumber::from_be_bytes(exponent)?;
-    let mut reduced = SecretNumber::zero()?;
-    reduced.nnmod(base, prime, context)?;
-    let mut power = SecretNumber::zero()?;
-    power.mod_exp(&reduced, &exponent, prime, context)?;
-    Ok(power)
-}
-
+/// The range check of every operation: the message must be less than the modulus.
 fn check_reduced(message: &BigNumRef, modulus: &BigNumRef) -> Result<(), OperandError> {
     match message.ucmp(modulus) {
         Ordering::Less => Ok(()),
