@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use arch::{Apcb, Apid, Apqn, CrycbFormat};
 
 use crate::partition::PartitionConfig;
-use crate::queue::{Interrupts, QueueLoad};
+use crate::state::{Interrupts, QueueLoad};
 use crate::sync::{lock, read};
 use crate::{GuestId, Machine};
 
@@ -83,15 +83,7 @@ impl Machine {
     pub fn snapshot(&self) -> Snapshot {
         let control = lock(&self.control);
         let hardware = read(&self.hardware);
-        let queues = hardware.queues().values().map(|queue| QueueSnapshot {
-            apqn: queue.apqn(),
-            guest: queue.guest(),
-            interrupts: queue.interrupts(),
-            counters: QueueCounters {
-                reached: queue.reached(),
-                load: queue.load(),
-            },
-        });
+        let queues = hardware.queues().values().map(|queue| queue.snapshot());
         let guests = control.guests.values().map(|guest| GuestSnapshot {
             id: guest.id(),
             format: guest.format(),

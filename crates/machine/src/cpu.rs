@@ -10,7 +10,7 @@ use arch::{
 };
 
 use crate::guests::Guest;
-use crate::queue::Requester;
+use crate::state::Requester;
 use crate::sync::read;
 use crate::{GuestId, Machine};
 

@@ -7,7 +7,7 @@
 use arch::Apqn;
 use cex::{Reply, Request};
 
-use crate::queue::{Finished, Interrupts};
+use crate::state::{Finished, Interrupts};
 use crate::{GuestId, Machine};
 
 /// What an engine needs while it works; one per thread, made once.

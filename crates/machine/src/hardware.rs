@@ -8,7 +8,8 @@ use arch::Apqn;
 use cex::Card;
 
 use crate::partition::{AdapterConfig, PartitionConfig};
-use crate::queue::{Condition, Queue};
+use crate::queue::Queue;
+use crate::state::Condition;
 
 /// Adapters times usage domains.
 #[derive(Debug)]

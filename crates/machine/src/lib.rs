@@ -42,6 +42,7 @@ mod message;
 pub mod partition;
 mod queue;
 pub mod spec;
+mod state;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -61,8 +62,8 @@ pub use counters::{GuestSnapshot, QueueCounters, QueueSnapshot, Snapshot};
 pub use cpu::{GuestCpu, HostCpu};
 pub use engine::{Ran, Scratch};
 pub use partition::{AdapterConfig, ConfigError, PartitionConfig};
-pub use queue::{Interrupts, QueueLoad};
 pub use spec::{SpecError, TermError};
+pub use state::{Interrupts, QueueLoad};
 
 /// A guest of the machine. The caller chooses the numbers and does not use one twice at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

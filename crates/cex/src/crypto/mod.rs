@@ -11,14 +11,15 @@
 //!   exponent of 64 bits is found by Wiener's attack in no time, whatever the timing says, and
 //!   public exponents are what makes short ones common (they are 80 times faster this way).
 //! * The modulus of a mod-expo is public, and whether operands are in range is no secret.
-//! * In the CRT form everything but the message is secret, the primes included; see [`crt`].
+//! * In the CRT form everything but the message is secret, the primes included; see
+//!   [`crt`].
 //!
 //! # Memory
 //!
 //! Secrets are erased on drop, also inside OpenSSL: its temporaries live in a context that is
 //! erased and freed with the request.
 
-mod crt;
+pub mod crt;
 mod secret;
 
 use core::cmp::Ordering;
@@ -102,7 +103,8 @@ fn check_reduced(message: &BigNumRef, modulus: &BigNumRef) -> Result<(), Operand
     }
 }
 
-/// Writes `number` right justified into `result`; bytes to its left become zero.
+/// Writes `number` right justified into `result`; bytes to its left become zero. `openssl` gives a
+/// number's bytes as a vector only: the one allocation of a request outside OpenSSL.
 fn store(number: &BigNumRef, result: &mut [u8]) -> Result<(), ErrorStack> {
     let width = i32::try_from(result.len()).unwrap_or(i32::MAX);
     let bytes = Zeroizing::new(number.to_vec_padded(width)?);
