@@ -190,10 +190,15 @@ impl Outcome {
         }
     }
 
-    /// The outcome of `instruction` when its queue answers `code` and nothing else.
+    /// The outcome of `instruction` when there is no queue behind it: the code alone.
     #[must_use]
     pub const fn refused(instruction: &Instruction<'_>, code: ResponseCode) -> Self {
-        let status = QueueStatus::code_only(code);
+        Self::status_only(instruction, QueueStatus::code_only(code))
+    }
+
+    /// The outcome of `instruction` when its queue answers a status and nothing else.
+    #[must_use]
+    pub const fn status_only(instruction: &Instruction<'_>, status: QueueStatus) -> Self {
         match instruction {
             Instruction::Tapq { .. } => Self::Tapq {
                 status,
@@ -296,5 +301,42 @@ impl<T: ApInstructions + ?Sized> ApInstructions for &mut T {
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         (**self).execute(instruction, reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_alone_takes_the_form_of_the_instruction() {
+        let apqn = Apqn::new(5, 4);
+        let status = QueueStatus::code_only(ResponseCode::BUSY);
+        let message = &[1][..];
+        for instruction in [
+            Instruction::Tapq {
+                apqn,
+                facilities: true,
+            },
+            Instruction::Rapq { apqn, force: false },
+            Instruction::Zapq { apqn, force: false },
+            Instruction::Aqic {
+                apqn,
+                control: AqicControl::DISABLE,
+                nib: 0,
+            },
+            Instruction::Qact { apqn, info: 1 },
+            Instruction::Nqap {
+                apqn,
+                psmid: 1,
+                special: false,
+                message,
+            },
+            Instruction::Dqap { apqn },
+        ] {
+            let outcome = Outcome::status_only(&instruction, status);
+            assert_eq!(outcome.status(), Some(status), "{instruction:?}");
+            assert_eq!(Outcome::refused(&instruction, ResponseCode::BUSY), outcome);
+        }
     }
 }

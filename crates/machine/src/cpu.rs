@@ -1,0 +1,155 @@
+//! Who executes instructions on a machine: the partition's host, or a guest under its APCB.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arch::qci::{MAX_ADAPTER_WITHOUT_APXA, MAX_DOMAIN_WITHOUT_APXA};
+use arch::{
+    ApInstructions, Apqn, CrycbFormat, Facilities, Instruction, Outcome, ProgramException,
+    QciBlock, QciFlags, ResponseCode,
+};
+
+use crate::guests::Guest;
+use crate::state::Requester;
+use crate::sync::read;
+use crate::{GuestId, Machine};
+
+/// The host's CPU: the whole partition, no APCB. `M` is `&Machine` or `Arc<Machine>`.
+#[derive(Clone, Debug)]
+pub struct HostCpu<M: Deref<Target = Machine>> {
+    machine: M,
+}
+
+impl<M: Deref<Target = Machine>> HostCpu<M> {
+    pub(crate) const fn new(machine: M) -> Self {
+        Self { machine }
+    }
+}
+
+impl<M: Deref<Target = Machine>> ApInstructions for HostCpu<M> {
+    fn facilities(&self) -> Facilities {
+        self.machine.facilities()
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        let machine = &*self.machine;
+        let flags = machine.qci_flags();
+        if let Some(exception) = suppressed(instruction, reply, machine.facilities(), flags) {
+            return Outcome::Exception(exception);
+        }
+        let Some(apqn) = instruction.apqn() else {
+            return Outcome::Qci(machine.host_qci());
+        };
+        let outcome = match machine.queue(apqn) {
+            Some(queue) => queue.execute(Requester::Host, instruction, reply),
+            None => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
+        };
+        machine.ring_if_enqueued(instruction, &outcome);
+        outcome
+    }
+}
+
+/// A guest's CPU: what the guest's APCB allows, and nothing else. Each virtual CPU has its own.
+///
+/// The CPU of a guest that is not attached, or not any more, finds no queue. `M` is `&Machine` or
+/// `Arc<Machine>`.
+#[derive(Clone, Debug)]
+pub struct GuestCpu<M: Deref<Target = Machine>> {
+    machine: M,
+    guest: Arc<Guest>,
+}
+
+impl<M: Deref<Target = Machine>> GuestCpu<M> {
+    pub(crate) const fn new(machine: M, guest: Arc<Guest>) -> Self {
+        Self { machine, guest }
+    }
+
+    /// The guest.
+    #[must_use]
+    pub fn id(&self) -> GuestId {
+        self.guest.id()
+    }
+
+    /// Flags of the QCI block that the guest sees: no secure binding, and extended addressing only
+    /// with a format-2 CRYCB.
+    fn qci_flags(&self) -> Option<QciFlags> {
+        let hidden = match self.guest.format() {
+            CrycbFormat::Format2 => QciFlags::APSB,
+            CrycbFormat::Format0 | CrycbFormat::Format1 => QciFlags::APSB | QciFlags::APXA,
+        };
+        self.machine.qci_flags().map(|flags| flags - hidden)
+    }
+
+    fn qci_block(&self) -> QciBlock {
+        // The machine's lock is released before the guest's is taken: control takes them in the
+        // same order and holds both.
+        let host = self.machine.host_qci();
+        let apcb = self.guest.apcb();
+        let flags = self.qci_flags().unwrap_or(QciFlags::empty());
+        let (na, nd) = if flags.contains(QciFlags::APXA) {
+            (host.na, host.nd)
+        } else {
+            (0, 0)
+        };
+        QciBlock {
+            flags,
+            na,
+            nd,
+            apm: apcb.apm,
+            aqm: apcb.aqm,
+            adm: apcb.adm,
+        }
+    }
+}
+
+impl<M: Deref<Target = Machine>> ApInstructions for GuestCpu<M> {
+    fn facilities(&self) -> Facilities {
+        self.guest.facilities()
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        let facilities = self.guest.facilities();
+        if let Some(exception) = suppressed(instruction, reply, facilities, self.qci_flags()) {
+            return Outcome::Exception(exception);
+        }
+        let Some(apqn) = instruction.apqn() else {
+            return Outcome::Qci(self.qci_block());
+        };
+        let view = read(self.guest.view());
+        let outcome = match view.plugged.get(&apqn) {
+            Some(queue) => queue.execute(Requester::Guest(self.guest.id()), instruction, reply),
+            None => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
+        };
+        drop(view);
+        self.machine.ring_if_enqueued(instruction, &outcome);
+        outcome
+    }
+}
+
+/// The program exception that suppresses an instruction before any queue is looked at (spec 1.5).
+/// Whoever decoded the registers has checked the same; this is the authority, because the decoder of
+/// a guest runs in the guest's hypervisor.
+fn suppressed(
+    instruction: &Instruction<'_>,
+    reply: &[u8],
+    facilities: Facilities,
+    flags: Option<QciFlags>,
+) -> Option<ProgramException> {
+    let has = |flag| flags.is_some_and(|flags| flags.contains(flag));
+    let defined = match instruction {
+        Instruction::Tapq {
+            facilities: true, ..
+        } => facilities.contains(Facilities::APFT),
+        Instruction::Aqic { .. } => facilities.contains(Facilities::APQI),
+        Instruction::Qci => facilities.contains(Facilities::APQCI),
+        Instruction::Qact { .. } => facilities.contains(Facilities::APQCI) && has(QciFlags::QACT),
+        Instruction::Nqap { message, .. } => !message.is_empty(),
+        Instruction::Dqap { .. } => !reply.is_empty(),
+        Instruction::Tapq { .. } | Instruction::Rapq { .. } | Instruction::Zapq { .. } => true,
+    };
+    let in_range = has(QciFlags::APXA)
+        || instruction.apqn().is_none_or(|Apqn { apid, apqi }| {
+            apid.0 <= MAX_ADAPTER_WITHOUT_APXA && apqi.0 <= MAX_DOMAIN_WITHOUT_APXA
+        });
+    (!(defined && in_range)).then_some(ProgramException::Specification)
+}
