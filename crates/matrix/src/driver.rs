@@ -1,4 +1,4 @@
-//! vfio_ap at work: its state, the platform under it, and the effects so far.
+//! `vfio_ap` at work: its state, the platform under it, and the effects so far.
 
 use arch::instruction::{Instruction, Outcome};
 use arch::{
@@ -12,7 +12,7 @@ use crate::mdev::MdevUuid;
 use crate::platform::Platform;
 use crate::state::State;
 
-/// What the methods of vfio_ap work on. It lives for one command.
+/// What the methods of `vfio_ap` work on. It lives for one command.
 pub(crate) struct Driver<'a> {
     pub(crate) state: &'a mut State,
     pub(crate) platform: &'a mut dyn Platform,
@@ -130,7 +130,7 @@ impl Driver<'_> {
         code
     }
 
-    /// Resets the queues of a product that are bound to vfio_ap; the first that did not end with 00.
+    /// Resets the queues of a product that are bound to `vfio_ap`; the first that did not end with 00.
     pub(crate) fn reset_bound(&mut self, product: &Apcb) -> Option<(Apqn, ResponseCode)> {
         let mut failed = None;
         for apqn in self.state.bound_within(product) {

@@ -35,7 +35,7 @@ pub enum Outcome {
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// The masks of this mdev's guest were set or cleared: signal its CFG_CHG event (spec 5.5).
+    /// The masks of this mdev's guest were set or cleared: signal its `CFG_CHG` event (spec 5.5).
     ConfigChanged(MdevUuid),
     /// The guest of this mdev is asked to let go: signal its REQ event (spec 5.6).
     ReleaseRequest(MdevUuid),

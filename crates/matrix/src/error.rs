@@ -13,7 +13,7 @@ pub enum HostError {
     /// The AP bus refused.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// vfio_ap refused.
+    /// `vfio_ap` refused.
     #[error(transparent)]
     Matrix(#[from] MatrixError),
     /// The firmware refused to configure an adapter.
@@ -58,7 +58,7 @@ impl HostError {
     }
 }
 
-/// A refusal of vfio_ap, with the facts behind it.
+/// A refusal of `vfio_ap`, with the facts behind it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MatrixError {
     /// No mdev with this UUID.

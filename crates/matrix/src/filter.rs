@@ -15,7 +15,7 @@ struct Filtered {
 }
 
 impl State {
-    /// Whether a guest may have the queue: bound to vfio_ap, and its last reset ended well, or found
+    /// Whether a guest may have the queue: bound to `vfio_ap`, and its last reset ended well, or found
     /// the adapter deconfigured or check-stopped.
     fn is_passable(&self, apqn: Apqn) -> bool {
         self.queues.get(&apqn).is_some_and(|code| {

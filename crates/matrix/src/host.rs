@@ -1,4 +1,4 @@
-//! [`Host`]: the AP bus and vfio_ap together.
+//! [`Host`]: the AP bus and `vfio_ap` together.
 
 use arch::{Apid, MaskEdit};
 use bus::{Bus, BusConfig, BusError, Device};
@@ -46,7 +46,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Boots: bus, first scan, then vfio_ap.
+    /// Boots: bus, first scan, then `vfio_ap`.
     #[must_use]
     pub fn boot(config: &BootConfig, platform: &mut dyn Platform) -> Self {
         let bus_config = BusConfig {

@@ -48,7 +48,7 @@ impl Driver<'_> {
         }
     }
 
-    /// New adapters without those that vfio_ap will never get. As in Linux only new adapters times
+    /// New adapters without those that `vfio_ap` will never get. As in Linux only new adapters times
     /// *new* domains are tested (quirk K17).
     fn servable(&mut self, adapters: AdapterMask, domains: UsageMask) -> AdapterMask {
         let facilities = self.platform.facilities().contains(Facilities::APFT);

@@ -26,7 +26,7 @@
 //! | [`mdev`] | [`Mdev`], [`MdevUuid`], [`Serial`], [`VmId`] |
 //! | [`state`] | the matrix device's persistent state and read access |
 //! | [`owners`] | who has which APQN |
-//! | `driver` | vfio_ap as a driver of the bus |
+//! | `driver` | `vfio_ap` as a driver of the bus |
 //! | `filter` | the filtered view of a guest |
 //! | `assign` | the assignment files and `ap_config` |
 //! | `lifecycle` | create, remove, open, close, reset |

@@ -1,4 +1,4 @@
-//! What vfio_ap remembers, and read access to it.
+//! What `vfio_ap` remembers, and read access to it.
 
 use arch::{Apcb, Apqn, QciBlock, ResponseCode};
 use rpds::RedBlackTreeMapSync;
@@ -10,18 +10,18 @@ use crate::owners::Owners;
 /// The most mdevs that can exist: 256 adapters x 256 domains (spec 3.2).
 pub const MAX_INSTANCES: usize = 65536;
 
-/// The matrix device with its mdevs and the queues bound to vfio_ap. `Clone` copies a few pointers.
+/// The matrix device with its mdevs and the queues bound to `vfio_ap`. `Clone` copies a few pointers.
 ///
-/// A queue is *linked* to an mdev when it is bound to vfio_ap and assigned to the mdev. That is
+/// A queue is *linked* to an mdev when it is bound to `vfio_ap` and assigned to the mdev. That is
 /// derived here and never stored, so there is no link that could go stale (quirk K14).
 #[derive(Clone, Debug)]
 pub struct State {
-    /// vfio_ap's own copy of the host's configuration; empty without QCI (spec 4.1).
+    /// `vfio_ap`'s own copy of the host's configuration; empty without QCI (spec 4.1).
     pub(crate) config: QciBlock,
     pub(crate) mdevs: RedBlackTreeMapSync<MdevUuid, Mdev>,
     pub(crate) serials: RedBlackTreeMapSync<Serial, MdevUuid>,
     pub(crate) owners: Owners,
-    /// Queues bound to vfio_ap and how their last reset ended.
+    /// Queues bound to `vfio_ap` and how their last reset ended.
     pub(crate) queues: RedBlackTreeMapSync<Apqn, ResponseCode>,
     pub(crate) vms: RedBlackTreeMapSync<VmId, MdevUuid>,
     pub(crate) next_serial: Serial,
@@ -54,7 +54,7 @@ impl State {
         }
     }
 
-    /// The host's configuration as vfio_ap sees it.
+    /// The host's configuration as `vfio_ap` sees it.
     #[must_use]
     pub const fn config(&self) -> &QciBlock {
         &self.config
@@ -104,7 +104,7 @@ impl State {
         self.vms.get(vm).copied()
     }
 
-    /// Whether a queue is bound to vfio_ap, and how its last reset ended.
+    /// Whether a queue is bound to `vfio_ap`, and how its last reset ended.
     #[must_use]
     pub fn reset_status(&self, apqn: Apqn) -> Option<ResponseCode> {
         self.queues.get(&apqn).copied()
@@ -133,7 +133,7 @@ impl State {
             .ok_or(MatrixError::UnknownMdev(uuid))
     }
 
-    /// The queues of `product` that are bound to vfio_ap, ascending.
+    /// The queues of `product` that are bound to `vfio_ap`, ascending.
     pub(crate) fn bound_within(&self, product: &Apcb) -> Vec<Apqn> {
         product
             .queues()
