@@ -41,7 +41,7 @@ impl Default for BusConfig {
 }
 
 /// The AP bus. `Clone` copies a few pointers.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bus {
     pub(crate) config: BusConfig,
     pub(crate) facilities: Facilities,

@@ -38,8 +38,8 @@ impl Default for BootConfig {
     }
 }
 
-/// A host. `Clone` copies a few pointers.
-#[derive(Clone, Debug)]
+/// A host. `Clone` copies a few pointers; equality compares everything.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     bus: Bus,
     matrix: State,

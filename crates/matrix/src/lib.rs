@@ -54,6 +54,6 @@ pub use command::{Command, MemberKind};
 pub use effect::{Effect, Effects, Outcome};
 pub use error::{HostError, MatrixError};
 pub use host::{BootConfig, Host};
-pub use mdev::{Mdev, MdevUuid, Serial, Usage, VmId};
+pub use mdev::{Group, Mdev, MdevUuid, Serial, Usage, VmId};
 pub use platform::{MaskConflict, Platform};
 pub use state::{QueueUse, State};

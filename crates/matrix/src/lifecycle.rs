@@ -17,7 +17,8 @@ impl Driver<'_> {
         }
         let serial = self.state.next_serial;
         self.state.next_serial = Serial(serial.0 + 1);
-        let mdev = Mdev::new(serial, Limits::of(&self.state.config));
+        let group = self.state.take_group(serial);
+        let mdev = Mdev::new(serial, group, Limits::of(&self.state.config));
         self.state.mdevs.insert_mut(uuid, mdev);
         self.state.serials.insert_mut(serial, uuid);
         self.effects.push(Effect::Created(uuid));
@@ -55,9 +56,10 @@ impl Driver<'_> {
 
     fn drop_mdev(&mut self, uuid: MdevUuid) -> Result<(), MatrixError> {
         let mdev = self.state.get(uuid)?;
-        let (serial, matrix) = (mdev.serial, mdev.matrix);
+        let (serial, group, matrix) = (mdev.serial, mdev.group, mdev.matrix);
         self.reset_bound(&matrix);
         self.state.owners.release(matrix.apm, matrix.aqm);
+        self.state.give_group_back(group);
         self.state.serials.remove_mut(&serial);
         self.state.mdevs.remove_mut(&uuid);
         self.tell(Action::Remove, uuid);

@@ -41,9 +41,20 @@ impl fmt::Debug for MdevUuid {
     }
 }
 
-/// Number of a mediated device, counted from 0 and never used again: also its IOMMU group.
+/// Number of a mediated device, counted from 0 and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Serial(pub u64);
+
+/// IOMMU group and number of the VFIO device of an mdev: the lowest free number at creation, as the
+/// kernel gives them out. Unlike a [`Serial`] it is used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Group(pub u32);
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 /// Identity of a virtual machine, as its VMM gave it. Opaque; one mdev per VM (spec 4.2).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -80,6 +91,8 @@ pub enum Usage {
 pub struct Mdev {
     /// Its number.
     pub serial: Serial,
+    /// Its IOMMU group.
+    pub group: Group,
     /// Highest numbers that may be assigned, as of creation (spec 3.2).
     pub limits: Limits,
     /// What is assigned: the content of `matrix` and `control_domains`.
@@ -113,9 +126,10 @@ impl Limits {
 }
 
 impl Mdev {
-    pub(crate) const fn new(serial: Serial, limits: Limits) -> Self {
+    pub(crate) const fn new(serial: Serial, group: Group, limits: Limits) -> Self {
         Self {
             serial,
+            group,
             limits,
             matrix: Apcb::EMPTY,
             view: Apcb::EMPTY,

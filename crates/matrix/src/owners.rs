@@ -9,13 +9,14 @@ use rpds::RedBlackTreeMapSync;
 use crate::mdev::Serial;
 
 /// The index.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Owners {
     rows: RedBlackTreeMapSync<Apid, Row>,
 }
 
-/// The owners of one adapter's queues; an entry means something where `taken` has its domain.
-#[derive(Clone, Debug)]
+/// The owners of one adapter's queues; an entry means something where `taken` has its domain, and is 0
+/// elsewhere, so that equal indexes compare equal.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Row {
     taken: UsageMask,
     owner: [Serial; 256],
@@ -81,8 +82,14 @@ impl Owners {
             return;
         }
         for apid in apm.iter() {
-            if let Some(row) = self.rows.get_mut(&apid) {
-                row.taken = row.taken - aqm;
+            let Some(row) = self.rows.get_mut(&apid) else {
+                continue;
+            };
+            row.taken = row.taken - aqm;
+            aqm.iter()
+                .for_each(|apqi| row.owner[usize::from(apqi.0)] = Serial(0));
+            if row.taken.is_empty() {
+                self.rows.remove_mut(&apid);
             }
         }
     }

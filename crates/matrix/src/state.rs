@@ -1,10 +1,10 @@
 //! What `vfio_ap` remembers, and read access to it.
 
 use arch::{Apcb, Apqn, QciBlock, ResponseCode};
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::error::MatrixError;
-use crate::mdev::{Mdev, MdevUuid, Serial, Usage, VmId};
+use crate::mdev::{Group, Mdev, MdevUuid, Serial, Usage, VmId};
 use crate::owners::Owners;
 
 /// The most mdevs that can exist: 256 adapters x 256 domains (spec 3.2).
@@ -14,7 +14,7 @@ pub const MAX_INSTANCES: usize = 65536;
 ///
 /// A queue is *linked* to an mdev when it is bound to `vfio_ap` and assigned to the mdev. That is
 /// derived here and never stored, so there is no link that could go stale (quirk K14).
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
     /// `vfio_ap`'s own copy of the host's configuration; empty without QCI (spec 4.1).
     pub(crate) config: QciBlock,
@@ -25,6 +25,9 @@ pub struct State {
     pub(crate) queues: RedBlackTreeMapSync<Apqn, ResponseCode>,
     pub(crate) vms: RedBlackTreeMapSync<VmId, MdevUuid>,
     pub(crate) next_serial: Serial,
+    pub(crate) groups: RedBlackTreeMapSync<Group, Serial>,
+    /// Groups below the highest ever used that are free again.
+    pub(crate) free_groups: RedBlackTreeSetSync<Group>,
     /// Whether unassign re-filters; Linux does not (quirk K2).
     pub(crate) refilter_on_unassign: bool,
 }
@@ -50,6 +53,8 @@ impl State {
             queues: RedBlackTreeMapSync::new_sync(),
             vms: RedBlackTreeMapSync::new_sync(),
             next_serial: Serial(0),
+            groups: RedBlackTreeMapSync::new_sync(),
+            free_groups: RedBlackTreeSetSync::new_sync(),
             refilter_on_unassign,
         }
     }
@@ -78,9 +83,37 @@ impl State {
         self.mdevs.get(&uuid).map(|mdev| (uuid, mdev))
     }
 
-    /// All mdevs by number, ascending.
-    pub fn serials(&self) -> impl Iterator<Item = (Serial, MdevUuid)> {
-        self.serials.iter().map(|(serial, uuid)| (*serial, *uuid))
+    /// The mdev with this IOMMU group.
+    #[must_use]
+    pub fn by_group(&self, group: Group) -> Option<Serial> {
+        self.groups.get(&group).copied()
+    }
+
+    /// All IOMMU groups and their mdevs, ascending.
+    pub fn groups(&self) -> impl Iterator<Item = (Group, Serial)> {
+        self.groups.iter().map(|(group, serial)| (*group, *serial))
+    }
+
+    /// Takes the lowest free group.
+    pub(crate) fn take_group(&mut self, serial: Serial) -> Group {
+        let group = match self.free_groups.first().copied() {
+            Some(group) => {
+                self.free_groups.remove_mut(&group);
+                group
+            }
+            // Without free groups the used ones are 0, 1, ... without a gap.
+            None => self
+                .groups
+                .last()
+                .map_or(Group(0), |(group, _)| Group(group.0 + 1)),
+        };
+        self.groups.insert_mut(group, serial);
+        group
+    }
+
+    pub(crate) fn give_group_back(&mut self, group: Group) {
+        self.groups.remove_mut(&group);
+        self.free_groups.insert_mut(group);
     }
 
     /// How many more mdevs can be created.
@@ -116,7 +149,7 @@ impl State {
         let Some(mdev) = self.owner(apqn).and_then(|uuid| self.mdevs.get(&uuid)) else {
             return QueueUse::Unassigned;
         };
-        if matches!(mdev.usage, Usage::Open(_)) && mdev.view.contains(apqn) {
+        if mdev.usage != Usage::Idle && mdev.view.contains(apqn) {
             QueueUse::InUse
         } else {
             QueueUse::Assigned

@@ -1,7 +1,7 @@
 //! Directories and links: the shape of the tree (spec 2.1, 3.1, 12).
 
 use bus::{Device, Driver};
-use matrix::{Host, MdevUuid, Serial};
+use matrix::{Group, Host, MdevUuid, Serial};
 
 use crate::attribute::Place;
 use crate::node::{Dir, Entry, Node, device_id, device_of};
@@ -77,7 +77,10 @@ pub(crate) const LINKS: &[(Dir, &str, Target)] = &[
         text("../../../../bus/mdev/drivers/vfio_ap_mdev")
     }),
     (Dir::Mdev, "iommu_group", |p| {
-        Some(format!("../../../../kernel/iommu_groups/{}", p.id))
+        Some(format!(
+            "../../../../kernel/iommu_groups/{}",
+            p.mdev()?.1.group
+        ))
     }),
     (Dir::Mdev, "mdev_type", |_| {
         text("../mdev_supported_types/vfio_ap-passthrough")
@@ -154,26 +157,31 @@ pub(crate) fn numbered_subdirs(place: &Place<'_>, parent: Dir) -> Vec<(String, N
             .collect(),
         Dir::IommuGroups => host
             .matrix()
-            .serials()
-            .map(|(serial, _)| {
+            .groups()
+            .map(|(group, serial)| {
                 (
-                    serial.0.to_string(),
+                    group.to_string(),
                     Node::directory(Dir::IommuGroup, serial.0),
                 )
             })
             .collect(),
-        Dir::MdevVfio => {
-            vec![(
-                format!("vfio{}", place.id),
-                Node::directory(Dir::MdevVfioDevice, place.id),
-            )]
-        }
+        Dir::MdevVfio => place
+            .mdev()
+            .map(|(_, mdev)| {
+                (
+                    format!("vfio{}", mdev.group),
+                    Node::directory(Dir::MdevVfioDevice, place.id),
+                )
+            })
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
     }
 }
 
 /// The directory below `parent` with this name, if it is one that is named after something.
 pub(crate) fn numbered_subdir(place: &Place<'_>, parent: Dir, name: &str) -> Option<Node> {
+    let host = place.host;
     let node = match parent {
         Dir::Ap => match Device::parse(name)? {
             Device::Card(apid) => Node::directory(Dir::Card, u64::from(apid.0)),
@@ -187,10 +195,11 @@ pub(crate) fn numbered_subdir(place: &Place<'_>, parent: Dir, name: &str) -> Opt
         },
         Dir::Matrix => Node::directory(Dir::Mdev, mdev_named(place.host, name)?.0),
         Dir::IommuGroups => {
-            let number: u64 = name.parse().ok()?;
-            (number.to_string() == name).then_some(Node::directory(Dir::IommuGroup, number))?
+            let group = Group(name.parse().ok()?);
+            let serial = host.matrix().by_group(group)?;
+            (group.to_string() == name).then_some(Node::directory(Dir::IommuGroup, serial.0))?
         }
-        Dir::MdevVfio => (name == format!("vfio{}", place.id))
+        Dir::MdevVfio => (name == format!("vfio{}", place.mdev()?.1.group))
             .then_some(Node::directory(Dir::MdevVfioDevice, place.id))?,
         _ => return None,
     };
@@ -311,5 +320,26 @@ const fn queue_driver(dir: Dir) -> Option<Driver> {
         Dir::Cex4Queue => Some(Driver::Cex4Queue),
         Dir::VfioAp => Some(Driver::Plugged),
         _ => None,
+    }
+}
+
+/// The directory above a directory; the root is above itself.
+pub(crate) fn parent(node: Node) -> Node {
+    let fixed = SUBDIRS
+        .iter()
+        .find(|(_, _, dir)| *dir == node.dir)
+        .map(|(above, ..)| *above);
+    let (dir, id) = match node.dir {
+        Dir::Root => return Node::ROOT,
+        Dir::Card => (Dir::Ap, 0),
+        Dir::Queue => (Dir::Card, u64::from(Node::apqn(node.id).apid.0)),
+        Dir::Mdev => (Dir::Matrix, 0),
+        Dir::MdevVfioDevice => (Dir::MdevVfio, node.id),
+        Dir::IommuGroup => (Dir::IommuGroups, 0),
+        _ => (fixed.unwrap_or(Dir::Root), node.id),
+    };
+    match dir {
+        Dir::Root => Node::ROOT,
+        _ => Node::directory(dir, id),
     }
 }

@@ -93,6 +93,17 @@ impl<'a> Tree<'a> {
         (row.present)(&self.place(node)).then_some(row)
     }
 
+    /// The directory that holds a node; the root holds itself.
+    #[must_use]
+    pub fn parent(&self, node: Node) -> Node {
+        match node.entry {
+            Entry::Itself => layout::parent(node),
+            // A device link's number is the device's; only in an IOMMU group it is the directory's.
+            Entry::DeviceLink if !layout::is_numbered(node.dir) => Node::directory(node.dir, 0),
+            Entry::Attribute(_) | Entry::Link(_) | Entry::DeviceLink => node.with(Entry::Itself),
+        }
+    }
+
     /// The node of this name in a directory.
     #[must_use]
     pub fn lookup(&self, parent: Node, name: &str) -> Option<Node> {

@@ -75,7 +75,7 @@ pub(crate) const VFIO_DEVICE: &[Attribute] = &[Attribute::read_write(
     "uevent",
     |r| {
         r.mdev()
-            .map(|mdev| format!("DEVNAME=vfio/devices/vfio{}\n", mdev.serial.0))
+            .map(|mdev| format!("DEVNAME=vfio/devices/vfio{}\n", mdev.group))
     },
     store_uevent,
     "Name of the VFIO character device; no such device exists here.",

@@ -19,7 +19,7 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new(spec: &str) -> Self {
-        let hardware = Hardware::parse(spec).unwrap();
+        let hardware = Hardware::parse(spec).expect("a valid SPEC");
         Self {
             hardware,
             guests: BTreeMap::new(),
@@ -81,7 +81,7 @@ impl InProcess {
     }
 }
 
-fn failure(error: FileError) -> Failure {
+fn failure(error: &FileError) -> Failure {
     if error.is_open() {
         Failure::Open(error.errno())
     } else {
@@ -115,11 +115,11 @@ impl Target for InProcess {
         self.session()
             .write(path, bytes)
             .map(|(taken, _)| taken)
-            .map_err(failure)
+            .map_err(|error| failure(&error))
     }
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
-        self.session().read(path).map_err(failure)
+        self.session().read(path).map_err(|error| failure(&error))
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, Errno> {
