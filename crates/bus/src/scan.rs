@@ -12,6 +12,7 @@ impl Bus {
     /// Scans once: at start, every `config_time` seconds, on a write to `scans` and when the
     /// configuration changed.
     pub fn scan(&mut self, side: &mut dyn QueueDriver) {
+        self.scanning = true;
         let change = self.read_configuration(side);
         if let Some((new, old)) = &change {
             side.on_config_changed(new, old);
@@ -25,6 +26,7 @@ impl Bus {
         if let Some((new, old)) = &change {
             side.on_scan_complete(new, old);
         }
+        self.scanning = false;
         self.scans += 1;
         if self.scans == 1 {
             side.uevent(Uevent::of_bus(vec![("INITSCAN", String::from("done"))]));
@@ -310,7 +312,7 @@ impl Bus {
 
     /// Announces complete bindings once, until new hardware re-arms it.
     pub(crate) fn check_complete(&mut self, side: &mut dyn QueueDriver) {
-        if self.complete || !self.bindings_complete() {
+        if self.scanning || self.complete || !self.bindings_complete() {
             return;
         }
         self.complete = true;

@@ -62,6 +62,8 @@ pub struct Bus {
     /// The plugged-in driver has registered.
     pub(crate) plugged: bool,
     pub(crate) scans: u64,
+    /// A scan is running: bindings are judged at its end.
+    pub(crate) scanning: bool,
     /// The present "bindings complete" was announced.
     pub(crate) complete: bool,
     pub(crate) completions: u64,
@@ -96,6 +98,7 @@ impl Bus {
             autoprobe: true,
             plugged: false,
             scans: 0,
+            scanning: false,
             complete: false,
             completions: 0,
             config,
