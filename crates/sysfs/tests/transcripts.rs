@@ -1,4 +1,10 @@
 //! Every recorded transcript, replayed in process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! The tree as a whole: names, nodes, links and inode numbers agree with each other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
 
 mod common;
 

@@ -1,6 +1,8 @@
 //! A platform of fakes for the tests of this directory.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod model;
+
 use std::collections::BTreeMap;
 
 use arch::instruction::{Instruction, Outcome};
