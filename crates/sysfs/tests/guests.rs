@@ -322,6 +322,23 @@ fn t69_t70_the_adapter_goes_and_comes_back() {
 }
 
 #[test]
+fn several_adapters_that_come_back_are_one_signal() {
+    let mut session = opened();
+    mdev(&mut session, M, "assign_domain", "71").unwrap();
+    mdev(&mut session, M, "assign_adapter", "6").unwrap();
+    session
+        .platform
+        .hardware
+        .replace(&F0.replace("card 5 12 A; card 6 12 A; ", ""))
+        .unwrap();
+    let effects = session.apply(Command::HardwareChanged).unwrap();
+    assert_eq!((signals(&effects), masks(&session).0), (1, vec![]));
+    session.platform.hardware.replace(F0).unwrap();
+    let effects = session.apply(Command::HardwareChanged).unwrap();
+    assert_eq!((signals(&effects), masks(&session).0), (1, vec![5, 6]));
+}
+
+#[test]
 fn t71_a_control_domain_that_the_host_loses_leaves_the_guest() {
     // K5: Linux leaves it in the guest's ADM.
     let mut session = opened();

@@ -43,7 +43,7 @@ pub(crate) enum Axis {
 }
 
 /// Highest number of the modelled host; numbers one above it are tried too.
-pub(crate) const MAX: u8 = 5;
+pub(crate) const MAX: u8 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
