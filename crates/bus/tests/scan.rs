@@ -1,5 +1,10 @@
 //! The bus on fake hardware, without a plugged-in driver: as an embedded guest runs it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
 
 use arch::instruction::{Instruction, Outcome};
 use arch::{AdapterMask, ApInstructions, Facilities, QciBlock, UsageMask};

@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`transcript`] | [`Case`], [`Step`], [`Answer`] and their text form |
-//! | [`parse`] | text to cases |
+//! | [`mod@parse`] | text to cases |
 //! | [`run`] | cases against a [`Target`] |
 #![forbid(unsafe_code)]
 

@@ -5,7 +5,7 @@
 //! [`Tree::store`], which only parses: the answer is a [`matrix::Command`] for whoever owns the host.
 //!
 //! Each attribute is one row of a table (name, mode, when it is there, show, store, a line of
-//! documentation), so the reference page is generated from the same rows: [`reference`].
+//! documentation), so the reference page is generated from the same rows: [`mod@reference`].
 //!
 //! | module | holds |
 //! |---|---|
