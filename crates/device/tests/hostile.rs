@@ -238,7 +238,8 @@ fn pipelined_commands_are_answered_in_order() {
         let (header, _) = peer.receive().unwrap();
         assert_eq!((header.id.get(), header.flags.get()), (id, 1));
     }
-    assert_eq!(card.counters.resets.load(Ordering::Relaxed), 100);
+    // The last one is not answered.
+    common::eventually(|| card.counters.resets.load(Ordering::Relaxed) == 100);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn options() -> ClientOptions {
 }
 
 fn connect(served: &Served) -> Client {
-    Client::connect(served.path(), request(), options()).unwrap()
+    Client::connect(served.path(), request(), options()).expect("the card is served")
 }
 
 fn served(name: &str, connections: usize) -> (Served, Arc<Card>) {
