@@ -1,0 +1,174 @@
+//! [`Host`]: the AP bus and vfio_ap together.
+
+use arch::{Apid, MaskEdit};
+use bus::{Bus, BusConfig, BusError, Device};
+
+use crate::command::Command;
+use crate::driver::Driver;
+use crate::effect::{Effect, Effects, Outcome};
+use crate::error::HostError;
+use crate::platform::Platform;
+use crate::state::State;
+
+/// How a host boots.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootConfig {
+    /// `ap.apmask`, applied on an all-zero mask (spec 2.2); `None`: all ones. A text that does not
+    /// parse is an all-zero mask: `MaskEdit::absolute(Mask256::EMPTY)`.
+    pub apmask: Option<MaskEdit>,
+    /// `ap.aqmask`, likewise.
+    pub aqmask: Option<MaskEdit>,
+    /// `ap.useirq`: the bus uses AP interrupts when the facility is there.
+    pub use_interrupts: bool,
+    /// Absolute address of the notification bytes that the host's default driver names in AQIC.
+    pub notification_area: Option<u64>,
+    /// Whether unassign re-filters the guest's view. Linux does not (quirk K2).
+    pub refilter_on_unassign: bool,
+}
+
+impl Default for BootConfig {
+    fn default() -> Self {
+        Self {
+            apmask: None,
+            aqmask: None,
+            use_interrupts: true,
+            notification_area: Some(0x1_0000),
+            refilter_on_unassign: false,
+        }
+    }
+}
+
+/// A host. `Clone` copies a few pointers.
+#[derive(Clone, Debug)]
+pub struct Host {
+    bus: Bus,
+    matrix: State,
+}
+
+impl Host {
+    /// Boots: bus, first scan, then vfio_ap.
+    #[must_use]
+    pub fn boot(config: &BootConfig, platform: &mut dyn Platform) -> Self {
+        let bus_config = BusConfig {
+            apmask: config.apmask,
+            aqmask: config.aqmask,
+            use_interrupts: config.use_interrupts,
+            notification_area: config.notification_area,
+            plugged: Some("vfio_ap"),
+            ..BusConfig::default()
+        };
+        let mut bus = Bus::new(bus_config, &mut &mut *platform);
+        let mut matrix = State::new(config.refilter_on_unassign);
+        let mut effects = Vec::new();
+        let mut driver = Driver {
+            state: &mut matrix,
+            platform,
+            effects: &mut effects,
+        };
+        bus.scan(&mut driver);
+        if let Some(qci) = bus.qci() {
+            driver.state.config = *qci;
+        }
+        bus.plug(&mut driver);
+        Self { bus, matrix }
+    }
+
+    /// The AP bus.
+    #[must_use]
+    pub const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The matrix device.
+    #[must_use]
+    pub const fn matrix(&self) -> &State {
+        &self.matrix
+    }
+
+    /// Applies a command.
+    ///
+    /// On `Err` the platform was not asked for anything that changes it, but `self` may have changed
+    /// in part: apply to a clone and keep it only on success.
+    ///
+    /// # Errors
+    /// [`HostError`], with the errno that Linux answers.
+    pub fn apply(
+        &mut self,
+        command: Command,
+        platform: &mut dyn Platform,
+    ) -> Result<Effects, HostError> {
+        let mut list = Vec::new();
+        let outcome = self.perform(command, platform, &mut list)?;
+        Ok(Effects { outcome, list })
+    }
+
+    fn perform(
+        &mut self,
+        command: Command,
+        platform: &mut dyn Platform,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Outcome, HostError> {
+        let bus = &mut self.bus;
+        let mut driver = Driver {
+            state: &mut self.matrix,
+            platform,
+            effects,
+        };
+        let driver = &mut driver;
+        match command {
+            Command::Nothing => {}
+            Command::Rescan | Command::HardwareChanged => bus.scan(driver),
+            Command::EditMask { mask, edit } => bus.edit_mask(mask, &edit, driver)?,
+            Command::SetDefaultDomain(domain) => bus.set_default_domain(domain)?,
+            Command::SetConfigTime(seconds) => bus.set_config_time(seconds)?,
+            Command::SetPollThread(run) => bus.set_poll_thread(run),
+            Command::SetPollTimeout(nanoseconds) => bus.set_poll_timeout(nanoseconds)?,
+            Command::SetAutoprobe(autoprobe) => bus.set_autoprobe(autoprobe),
+            Command::ProbeDevice(device) => bus.probe(&device, driver)?,
+            Command::Bind {
+                driver: taker,
+                device,
+            } => bus.bind(taker, &device, driver)?,
+            Command::Unbind {
+                driver: holder,
+                device,
+            } => bus.unbind(holder, &device, driver)?,
+            Command::SetOverride { apqn, driver } => bus.set_override(apqn, driver.as_deref())?,
+            Command::SetCardOnline(apid, online) => bus.set_card_online(apid, online, driver)?,
+            Command::SetQueueOnline(apqn, online) => bus.set_queue_online(apqn, online, driver)?,
+            Command::ConfigureAdapter(apid, config) => configure(bus, driver, apid, config)?,
+            Command::ClearCardRequests(apid) => bus.clear_card_requests(apid)?,
+            Command::ClearQueueRequests(apqn) => bus.clear_queue_requests(apqn)?,
+            Command::ResetQueue(apqn) => bus.reset_queue(apqn, driver)?,
+            Command::CreateMdev(mdev) => driver.create(mdev)?,
+            Command::RemoveMdev(mdev) => return Ok(driver.remove_mdev(mdev)?),
+            Command::Assign { mdev, kind, number } => driver.assign(bus, mdev, kind, number)?,
+            Command::Unassign { mdev, kind, number } => driver.unassign(mdev, kind, number)?,
+            Command::Configure { mdev, masks } => driver.configure(bus, mdev, &masks)?,
+            Command::Open { mdev, vm } => driver.open(mdev, vm)?,
+            Command::Close(mdev) => driver.close(mdev)?,
+            Command::ResetDevice(mdev) => return Ok(driver.reset_device(mdev)?),
+            Command::RepeatReleaseRequest(mdev) => driver.request_release(mdev)?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// A write to a card's `config` (spec 2.6): asks the firmware unless the card is so already. The
+/// firmware's notification makes the bus rescan.
+fn configure(
+    bus: &mut Bus,
+    driver: &mut Driver<'_>,
+    apid: Apid,
+    config: bool,
+) -> Result<(), HostError> {
+    let card = bus.card(apid).ok_or(BusError::Gone(Device::Card(apid)))?;
+    if card.config == config {
+        return Ok(());
+    }
+    let answer = driver.platform.configure_adapter(apid, config);
+    answer.map_err(|errno| HostError::Firmware { apid, errno })?;
+    bus.set_card_config(apid, config, driver)?;
+    bus.scan(driver);
+    Ok(())
+}
