@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use arch::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zeroize::Zeroizing;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
 use crate::exec::{decode_request, encode_outcome};
@@ -118,8 +119,8 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
             max_message,
             ..*limits
         },
-        input: vec![0; frame],
-        output: vec![0; frame],
+        input: Zeroizing::new(vec![0; frame]),
+        output: Zeroizing::new(vec![0; frame]),
         descriptors: Descriptors::new(),
     };
     match handshake(&mut link, backend) {
@@ -134,14 +135,14 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
     }
 }
 
-/// The connection and its buffers.
+/// The connection and its buffers, which hold a guest's operands and are wiped in the end.
 struct Link {
     stream: UnixStream,
     limits: Limits,
     /// The payload of the present message.
-    input: Vec<u8>,
+    input: Zeroizing<Vec<u8>>,
     /// The present reply, header included.
-    output: Vec<u8>,
+    output: Zeroizing<Vec<u8>>,
     descriptors: Descriptors,
 }
 

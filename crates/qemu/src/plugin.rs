@@ -1,8 +1,9 @@
 //! The plugin's state: one connection, and a little per vCPU.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use arch::{CrycbFormat, Facilities, Instruction, Outcome};
+use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
 use device::{Client, ClientError, ClientOptions, OpenRequest, SharedClient, VmIdentity};
 
 use crate::intercept::Executor;
@@ -39,7 +40,7 @@ impl Plugin {
             crycb_format: CrycbFormat::Format2,
             facilities: features,
         };
-        let client = Client::connect(&options.socket, request, ClientOptions::default())?;
+        let client = connect(options, &request)?;
         let missing = features.difference(client.grant().facilities);
         if !missing.is_empty() {
             say(format_args!(
@@ -122,6 +123,24 @@ impl Executor for Plugin {
         let outcome = self.client.execute(instruction, reply);
         self.tell_changes();
         outcome
+    }
+}
+
+/// The time that the daemon gets to close the device of an earlier QEMU.
+const BUSY_TIME: Duration = Duration::from_millis(500);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connects. A QEMU that is started right after another one has ended may be faster than the daemon,
+/// which resets the queues first: to it the device is busy for a moment.
+fn connect(options: &Options, request: &OpenRequest) -> Result<Client, ClientError> {
+    let start = Instant::now();
+    loop {
+        match Client::connect(&options.socket, request.clone(), ClientOptions::default()) {
+            Err(ClientError::Refused(Errno::EBUSY)) if start.elapsed() < BUSY_TIME => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            connected => return connected,
+        }
     }
 }
 
