@@ -34,7 +34,8 @@ pub trait DeviceBackend {
 
 /// An open mediated device.
 pub trait DeviceSession {
-    /// What the VM gets of what it asked for. Called once, right after opening.
+    /// What the VM gets of what it asked for; what it did not ask for is cut off. Called once, right
+    /// after opening.
     fn grant(&self) -> Grant;
 
     /// Executes one instruction under the guest's APCB. `reply` is the guest's buffer of DQAP,

@@ -180,10 +180,10 @@ impl Client {
             .ok_or(ClientError::TimedOut)?;
         let mut client = Self {
             path: path.to_owned(),
-            request,
             options,
-            grant,
+            grant: grant.within(&request),
             max_message,
+            request,
             state: State::Open(connection),
             backoff: options.first_backoff,
             eventfds: [None, None],

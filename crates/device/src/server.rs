@@ -245,8 +245,7 @@ fn handshake<B: DeviceBackend>(
     let opened = open(&link.input[..len], link.descriptors.len(), backend);
     link.descriptors.clear();
     match opened {
-        Ok((session, minor)) => {
-            let grant = session.grant();
+        Ok((session, grant, minor)) => {
             let reply = OpenReply {
                 grant,
                 max_message: link.limits.max_message,
@@ -273,14 +272,15 @@ fn open<B: DeviceBackend>(
     payload: &[u8],
     descriptors: usize,
     backend: &B,
-) -> Result<(B::Session, u16), Errno> {
+) -> Result<(B::Session, Grant, u16), Errno> {
     let (head, text) = VersionHead::read_from_prefix(payload).map_err(|_| Errno::EINVAL)?;
     if head.major.get() != MAJOR || descriptors != 0 {
         return Err(Errno::EINVAL);
     }
     let request = OpenRequest::from_json(text)?;
     let session = backend.open(&request)?;
-    Ok((session, head.minor.get().min(MINOR)))
+    let grant = session.grant().within(&request);
+    Ok((session, grant, head.minor.get().min(MINOR)))
 }
 
 /// An open device and its connection.

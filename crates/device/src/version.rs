@@ -103,6 +103,23 @@ impl OpenRequest {
     }
 }
 
+impl Grant {
+    /// The grant without anything that was not asked for.
+    #[must_use]
+    pub(crate) fn within(self, request: &OpenRequest) -> Self {
+        let below = format_number(self.crycb_format) <= format_number(request.crycb_format);
+        Self {
+            facilities: self.facilities & request.facilities,
+            crycb_format: if below {
+                self.crycb_format
+            } else {
+                request.crycb_format
+            },
+            ..self
+        }
+    }
+}
+
 /// What the server answers in VERSION.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenReply {

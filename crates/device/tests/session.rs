@@ -127,6 +127,17 @@ fn a_device_is_open_once() {
 }
 
 #[test]
+fn a_client_gets_no_more_than_it_asked_for() {
+    let (served, _card) = served("grant", 1);
+    let mut modest = request();
+    modest.facilities = Facilities::APFT;
+    modest.crycb_format = arch::CrycbFormat::Format0;
+    let client = Client::connect(served.path(), modest, options()).unwrap();
+    assert_eq!(client.facilities(), Facilities::APFT);
+    assert_eq!(client.grant().crycb_format, arch::CrycbFormat::Format0);
+}
+
+#[test]
 fn without_a_socket_there_is_no_client() {
     let served = Served::new("none");
     let client = Client::connect(served.path(), request(), options());
