@@ -1,1 +1,44 @@
-//! Placeholder.
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `libapmatrix_qemu.so`: a plugin that gives an s390x guest of stock QEMU (TCG, 11.1 or newer) the
+//! AP instructions, served by the daemon over a device channel.
+//!
+//! ```text
+//!   qemu-system-s390x -plugin libapmatrix_qemu.so,socket=RUN/mdev/UUID.sock,cpu-features=ap+apft+apqci
+//! ```
+//!
+//! | module | holds | touches QEMU |
+//! |---|---|---|
+//! | `options` | the arguments | no |
+//! | `cpu` | the trait of a virtual CPU, its PSW | no |
+//! | `intercept` | PQAP, NQAP, DQAP | no |
+//! | `exception` | program interruptions | no |
+//! | `stfle` | facility bits | no |
+//! | `reset` | the guest starts anew | no |
+//! | `plugin` | the connection and shared state | no |
+//! | `say` | messages | no |
+//! | `ffi`, `vcpu`, `callbacks` | QEMU's interface | yes |
+//!
+//! The modules that touch QEMU are not part of a test build, because their symbols only exist
+//! inside QEMU; everything else is tested against a CPU made of arrays.
+#![cfg_attr(
+    test,
+    allow(
+        dead_code,
+        reason = "the callbacks that use it are not in a test build"
+    )
+)]
+
+#[cfg(not(test))]
+mod callbacks;
+mod cpu;
+mod exception;
+#[cfg(not(test))]
+mod ffi;
+mod intercept;
+mod options;
+mod plugin;
+mod reset;
+mod say;
+mod stfle;
+#[cfg(not(test))]
+mod vcpu;

@@ -1,0 +1,139 @@
+//! What the daemon implements so that [`serve`](crate::serve) can serve its mediated devices.
+//!
+//! ```text
+//!   DeviceBackend::open --Ok--> DeviceSession --drop--> closed
+//!         | Err(errno)               |
+//!         v                          +-- execute, apcb, reset, dma_*, irq_registered: one per command
+//!   the client gets errno            +-- woken: when the descriptor of wake_fd becomes readable
+//! ```
+//!
+//! All methods run on the connection's own thread and may take their time: only the guest of that
+//! connection waits for them.
+
+use std::os::fd::BorrowedFd;
+
+use arch::{Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciBlock};
+
+use crate::irq::IrqIndex;
+use crate::version::OpenRequest;
+
+/// One mediated device that can be opened by connecting to its socket.
+pub trait DeviceBackend {
+    /// An open device. Dropping it closes the device (spec 5.2): the guest's masks are cleared and
+    /// its queues are reset.
+    type Session: DeviceSession;
+
+    /// Opens the device for a VM (spec 5.1). Called once per connection, after a well-formed
+    /// VERSION.
+    ///
+    /// # Errors
+    /// What the client gets: EBUSY when the device is open already, EPERM when the VM has another
+    /// device, ENODEV when the device is being removed.
+    fn open(&self, request: &OpenRequest) -> Result<Self::Session, Errno>;
+}
+
+/// An open mediated device.
+pub trait DeviceSession {
+    /// What the VM gets of what it asked for; what it did not ask for is cut off. Called once, right
+    /// after opening.
+    fn grant(&self) -> Grant;
+
+    /// Executes one instruction under the guest's APCB. `reply` is the guest's buffer of DQAP,
+    /// empty for every other instruction.
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome;
+
+    /// The guest's present view.
+    fn apcb(&self) -> ApcbView;
+
+    /// Resets every queue of the device and waits for the end (spec 5.3).
+    ///
+    /// # Errors
+    /// EIO when a queue's final status is not normal.
+    fn reset(&mut self) -> Result<(), Errno>;
+
+    /// The client registered (`true`) or removed (`false`) the eventfd of `index`. The eventfd
+    /// itself stays with the session; ask for a signal by [`Wakeup`].
+    fn irq_registered(&mut self, index: IrqIndex, registered: bool) {
+        let (_, _) = (index, registered);
+    }
+
+    /// Guest memory `range` may be used for notification bytes.
+    ///
+    /// # Errors
+    /// EEXIST when the range overlaps another one; EUSERS when the table is full.
+    fn dma_map(&mut self, range: DmaRange) -> Result<(), Errno> {
+        let _ = range;
+        Ok(())
+    }
+
+    /// Guest memory `range` goes away: interrupts whose notification byte lies inside end
+    /// (spec 5.7).
+    ///
+    /// # Errors
+    /// ENOENT when the range was not mapped.
+    fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
+        let _ = range;
+        Ok(())
+    }
+
+    /// A descriptor that becomes readable when [`woken`](Self::woken) should be called: how the
+    /// rest of the daemon reaches this connection's thread without waiting for it. It must be
+    /// level-triggered (an eventfd or a pipe) and must stay the same for the whole session.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The descriptor of [`wake_fd`](Self::wake_fd) is readable. The implementation empties it and
+    /// says what to do.
+    fn woken(&mut self) -> Wakeup {
+        Wakeup::default()
+    }
+}
+
+/// What a woken session thread does. Only this thread touches descriptors that came from the guest,
+/// because a hostile peer can make writing to them block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wakeup {
+    /// Signal REQ: "please release the device".
+    pub request: bool,
+    /// Signal `CFG_CHG`: "the guest's AP configuration changed".
+    pub config_changed: bool,
+    /// Then end the session.
+    pub close: bool,
+}
+
+/// What the daemon grants a VM in its answer to VERSION.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// Facilities: a subset of what was asked for. MSA extension 3 is not negotiated here, it is
+    /// part of `crycb_format`.
+    pub facilities: Facilities,
+    /// Which block of the CRYCB holds the masks: not above what was asked for.
+    pub crycb_format: CrycbFormat,
+    /// Extended addressing: adapters above 63 and domains above 15 can be named.
+    pub apxa: bool,
+}
+
+/// What a guest sees of the AP configuration at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApcbView {
+    /// Grows by at least one with every change of the masks, within one session.
+    pub generation: u64,
+    /// The masks, already cut to the session's CRYCB format.
+    pub apcb: Apcb,
+    /// What PQAP(QCI) answers.
+    pub qci: QciBlock,
+}
+
+/// A range of guest absolute addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DmaRange {
+    /// First byte.
+    pub address: u64,
+    /// Length in bytes, not 0; `address + length` does not overflow.
+    pub length: u64,
+    /// Access that the map allows; meaningless for an unmap.
+    pub readable: bool,
+    /// Access that the map allows; meaningless for an unmap.
+    pub writable: bool,
+}

@@ -1,0 +1,543 @@
+//! The client that a VMM links.
+//!
+//! ```no_run
+//! use arch::{ApInstructions, Apqn, CrycbFormat, Facilities};
+//! use device::{Client, ClientOptions, OpenRequest};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let request = OpenRequest {
+//!     vm: "f3b1c8c2-6d1e-4b7c-9a58-1f0d6b1d2a11".parse()?,
+//!     crycb_format: CrycbFormat::Format2,
+//!     facilities: Facilities::APFT | Facilities::APQCI,
+//! };
+//! let socket = "/run/apmatrix/mdev/ACME.sock".as_ref();
+//! let mut client = Client::connect(socket, request, ClientOptions::default())?;
+//! let (status, info) = client.tapq(Apqn::new(5, 4), true);
+//! println!("{status:?} {info:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Executing an instruction never fails and never waits longer than the deadlines of
+//! [`ClientOptions`]. When the daemon does not answer, the connection is given up and the queues
+//! that the guest knows answer "reset in progress" (02) until a new one stands:
+//!
+//! ```text
+//!              error, deadline                    backoff over: connect, send VERSION
+//!    [open] ------------------------> [down] ---------------------------------> [opening]
+//!      ^                                ^                                          |  |
+//!      |                                +------ refused, closed, deadline ---------+  |
+//!      +---------------------------- VERSION answered --------------------------------+
+//! ```
+//!
+//! After a reconnect the guest finds its queues reset, because closing a device resets them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use arch::{
+    AdapterMask, ApInstructions, Apcb, Apqn, ControlMask, Errno, Facilities, HwInfo, Instruction,
+    Mask256, Outcome, QciBlock, ResponseCode, UsageMask,
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::backend::{ApcbView, DmaRange, Grant};
+use crate::connection::Connection;
+use crate::exec::{decode_outcome, encode_request};
+use crate::irq::IrqIndex;
+use crate::message::{
+    ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs, SetIrqsFlags,
+};
+use crate::socket::deadline_in;
+use crate::version::{OpenReply, OpenRequest};
+
+/// How long the client waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientOptions {
+    /// For the first connection, VERSION included.
+    pub connect: Duration,
+    /// For the answer to any command but `DEVICE_RESET`.
+    pub round_trip: Duration,
+    /// For the answer to `DEVICE_RESET`, which waits for the adapters.
+    pub reset: Duration,
+    /// For a reconnect, in one call: later calls go on with the same attempt.
+    pub patience: Duration,
+    /// Pause after the first failed reconnect; it doubles with each further one.
+    pub first_backoff: Duration,
+    /// Longest pause between two attempts to reconnect.
+    pub longest_backoff: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            round_trip: Duration::from_secs(2),
+            reset: Duration::from_secs(5),
+            patience: Duration::from_millis(5),
+            first_backoff: Duration::from_millis(10),
+            longest_backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why the client cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The socket cannot be connected to.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// The daemon refused: EBUSY (the device is open), EINVAL, EIO after a reset, ...
+    #[error("refused by the daemon: {0}")]
+    Refused(Errno),
+    /// The daemon refused with an error number that this version has no name for.
+    #[error("refused by the daemon: error {0}")]
+    RefusedOther(u32),
+    /// No answer in time.
+    #[error("the daemon does not answer")]
+    TimedOut,
+    /// The daemon closed the connection.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// The connection is being made again; try later.
+    #[error("not connected at the moment")]
+    Down,
+    /// What answers does not speak this protocol.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// The operating system reported an error on the connection.
+    #[error("error on the connection")]
+    Io(#[source] io::Error),
+}
+
+impl ClientError {
+    /// Whether the connection is of no use any more.
+    fn breaks_connection(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::RefusedOther(_) => false,
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Closed
+            | Self::Down
+            | Self::Protocol(_)
+            | Self::Io(_) => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// The device is open.
+    Open(Connection),
+    /// VERSION is sent, its answer awaited until the instant.
+    Opening(Connection, Option<Instant>),
+    /// Not connected; no attempt before the instant.
+    Down(Instant),
+}
+
+/// A connection to a mediated device that restores itself.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    request: OpenRequest,
+    options: ClientOptions,
+    grant: Grant,
+    max_message: u32,
+    state: State,
+    backoff: Duration,
+    /// Registered eventfds, to register them again after a reconnect.
+    eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    /// Mapped ranges, to map them again after a reconnect.
+    maps: BTreeMap<u64, DmaRange>,
+    /// The last QCI block, for the time without a connection.
+    qci: QciBlock,
+    /// Hardware information of the queues that the guest knows: "reset in progress" needs it, and
+    /// a queue that the guest never saw must not appear while the daemon is away.
+    queues: BTreeMap<Apqn, HwInfo>,
+    reconnects: u64,
+}
+
+impl Client {
+    /// Connects to the socket of a mediated device and opens it.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] without a listening socket, [`ClientError::Refused`] when the
+    /// daemon does not open the device, [`ClientError::TimedOut`] when it does not answer within
+    /// [`ClientOptions::connect`].
+    pub fn connect(
+        path: &Path,
+        request: OpenRequest,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let deadline = deadline_in(options.connect);
+        let mut connection = Connection::connect(path, deadline)?;
+        connection.send_version(&request, deadline)?;
+        let OpenReply { grant, max_message } = connection
+            .version_reply(deadline)?
+            .ok_or(ClientError::TimedOut)?;
+        let mut client = Self {
+            path: path.to_owned(),
+            options,
+            grant: grant.within(&request),
+            max_message,
+            request,
+            state: State::Open(connection),
+            backoff: options.first_backoff,
+            eventfds: [None, None],
+            maps: BTreeMap::new(),
+            qci: QciBlock::EMPTY,
+            queues: BTreeMap::new(),
+            reconnects: 0,
+        };
+        client.qci = client.apcb()?.qci;
+        Ok(client)
+    }
+
+    /// What the daemon granted at the first connection. A guest's CPU does not change while it
+    /// runs, so neither does this.
+    #[must_use]
+    pub const fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    /// Longest AP message and reply in bytes.
+    #[must_use]
+    pub const fn max_message(&self) -> u32 {
+        self.max_message
+    }
+
+    /// Whether the device is open at this moment, as far as is known without asking.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// How often the connection was restored.
+    #[must_use]
+    pub const fn reconnects(&self) -> u64 {
+        self.reconnects
+    }
+
+    /// What kind of device this is.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub fn get_info(&mut self) -> Result<DeviceInfo, ClientError> {
+        let asked = DeviceInfo {
+            argsz: DeviceInfo::SIZE.into(),
+            ..DeviceInfo::default()
+        };
+        self.ask(Command::DeviceGetInfo, asked.as_bytes())
+    }
+
+    /// What an interrupt of the device can do.
+    ///
+    /// # Errors
+    /// EINVAL for an index that the device does not have; when the daemon cannot be asked.
+    pub fn get_irq_info(&mut self, index: u32) -> Result<IrqInfo, ClientError> {
+        let asked = IrqInfo {
+            argsz: IrqInfo::SIZE.into(),
+            index: index.into(),
+            ..IrqInfo::default()
+        };
+        self.ask(Command::DeviceGetIrqInfo, asked.as_bytes())
+    }
+
+    /// Registers `eventfd` for an interrupt of the device, or removes the one registered. It stays
+    /// registered over reconnects.
+    ///
+    /// # Errors
+    /// EINVAL when the descriptor is not an eventfd; when the daemon cannot be asked.
+    pub fn set_irq(
+        &mut self,
+        index: IrqIndex,
+        eventfd: Option<OwnedFd>,
+    ) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        self.send_irq(index, eventfd.as_ref().map(AsFd::as_fd))?;
+        self.eventfds[index as usize] = eventfd;
+        Ok(())
+    }
+
+    fn send_irq(
+        &mut self,
+        index: IrqIndex,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ClientError> {
+        let command = SetIrqs {
+            argsz: SetIrqs::SIZE.into(),
+            flags: (SetIrqsFlags::EVENTFD | SetIrqsFlags::TRIGGER)
+                .bits()
+                .into(),
+            index: index.raw().into(),
+            start: 0.into(),
+            count: 1.into(),
+        };
+        let timeout = self.options.round_trip;
+        let payload = (command.as_bytes(), &[][..]);
+        self.transact(Command::DeviceSetIrqs, payload, eventfd.as_slice(), timeout)
+            .map(|_| ())
+    }
+
+    /// Resets every queue of the device and waits for the end.
+    ///
+    /// # Errors
+    /// EIO when a queue could not be reset; when the daemon cannot be asked.
+    pub fn reset(&mut self) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        let timeout = self.options.reset;
+        self.transact(Command::DeviceReset, (&[], &[]), &[], timeout)
+            .map(|_| ())
+    }
+
+    /// The guest's present masks and QCI block.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub fn apcb(&mut self) -> Result<ApcbView, ClientError> {
+        let reply: ApcbReply = self.ask(Command::ApGetApcb, &[])?;
+        let view = ApcbView {
+            generation: reply.generation.get(),
+            apcb: Apcb {
+                apm: AdapterMask(Mask256::from_be_bytes(&reply.apm)),
+                aqm: UsageMask(Mask256::from_be_bytes(&reply.aqm)),
+                adm: ControlMask(Mask256::from_be_bytes(&reply.adm)),
+            },
+            qci: QciBlock::decode(&reply.qci),
+        };
+        self.qci = view.qci;
+        Ok(view)
+    }
+
+    /// Tells the daemon of guest memory. The range stays known over reconnects.
+    ///
+    /// # Errors
+    /// EINVAL for an empty or wrapping range; what the daemon refuses; when it cannot be asked.
+    pub fn dma_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        self.send_map(range)?;
+        self.maps.insert(range.address, range);
+        Ok(())
+    }
+
+    fn send_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
+        let map = DmaMap {
+            argsz: DmaMap::SIZE.into(),
+            flags: (u32::from(range.readable) | u32::from(range.writable) << 1).into(),
+            offset: 0.into(),
+            address: range.address.into(),
+            size: range.length.into(),
+        };
+        let timeout = self.options.round_trip;
+        self.transact(Command::DmaMap, (map.as_bytes(), &[]), &[], timeout)
+            .map(|_| ())
+    }
+
+    /// Tells the daemon that guest memory is gone.
+    ///
+    /// # Errors
+    /// ENOENT when it was not mapped; when the daemon cannot be asked.
+    pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        self.maps.remove(&range.address);
+        let unmap = DmaUnmap {
+            argsz: DmaUnmap::SIZE.into(),
+            flags: 0.into(),
+            address: range.address.into(),
+            size: range.length.into(),
+        };
+        let timeout = self.options.round_trip;
+        self.transact(Command::DmaUnmap, (unmap.as_bytes(), &[]), &[], timeout)
+            .map(|_| ())
+    }
+
+    /// A round trip whose reply is one structure.
+    fn ask<T: FromBytes>(&mut self, command: Command, payload: &[u8]) -> Result<T, ClientError> {
+        self.ensure_open()?;
+        let timeout = self.options.round_trip;
+        let len = self.transact(command, (payload, &[]), &[], timeout)?;
+        T::read_from_bytes(self.reply(len)).map_err(|_| ClientError::Protocol("reply length"))
+    }
+
+    /// One round trip on the open connection; gives the connection up when it broke. Returns the
+    /// length of the reply's payload; see [`Self::reply`].
+    fn transact(
+        &mut self,
+        command: Command,
+        payload: (&[u8], &[u8]),
+        descriptors: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<usize, ClientError> {
+        let State::Open(connection) = &mut self.state else {
+            return Err(ClientError::Down);
+        };
+        let deadline = deadline_in(timeout);
+        let answered = connection.round_trip(command, payload, descriptors, deadline);
+        if answered.as_ref().is_err_and(ClientError::breaks_connection) {
+            self.go_down();
+        }
+        answered
+    }
+
+    /// The payload of the last reply.
+    fn reply(&self, len: usize) -> &[u8] {
+        match &self.state {
+            State::Open(connection) => connection.payload(len),
+            State::Opening(..) | State::Down(_) => &[],
+        }
+    }
+
+    fn go_down(&mut self) {
+        self.state = State::Down(Instant::now() + self.backoff);
+        self.backoff = (self.backoff * 2).min(self.options.longest_backoff);
+    }
+
+    /// Sees to an open connection without waiting longer than [`ClientOptions::patience`].
+    fn ensure_open(&mut self) -> Result<(), ClientError> {
+        let now = Instant::now();
+        match &mut self.state {
+            State::Open(_) => return Ok(()),
+            State::Down(until) if now < *until => return Err(ClientError::Down),
+            State::Down(_) | State::Opening(..) => {}
+        }
+        match self.advance() {
+            Ok(true) => self.restore(),
+            Ok(false) => Err(ClientError::Down),
+            Err(error) => {
+                self.go_down();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes one step towards an open device; `true` when it is open.
+    fn advance(&mut self) -> Result<bool, ClientError> {
+        let patience = deadline_in(self.options.patience);
+        if let State::Down(_) = self.state {
+            let mut connection = Connection::connect(&self.path, patience)?;
+            connection.send_version(&self.request, patience)?;
+            self.state = State::Opening(connection, deadline_in(self.options.connect));
+        }
+        let State::Opening(connection, deadline) = &mut self.state else {
+            return Ok(true);
+        };
+        match connection.version_reply(patience)? {
+            None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                Err(ClientError::TimedOut)
+            }
+            None => Ok(false),
+            Some(reply) => {
+                self.max_message = reply.max_message;
+                let now = Instant::now();
+                if let State::Opening(connection, _) =
+                    std::mem::replace(&mut self.state, State::Down(now))
+                {
+                    self.state = State::Open(connection);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Brings a new session to where the old one was.
+    fn restore(&mut self) -> Result<(), ClientError> {
+        self.backoff = self.options.first_backoff;
+        self.reconnects += 1;
+        for index in [IrqIndex::Request, IrqIndex::ConfigChanged] {
+            if let Some(eventfd) = self.eventfds[index as usize].take() {
+                let sent = self.send_irq(index, Some(eventfd.as_fd()));
+                self.eventfds[index as usize] = Some(eventfd);
+                sent?;
+            }
+        }
+        let maps: Vec<DmaRange> = self.maps.values().copied().collect();
+        for range in maps {
+            self.send_map(range)?;
+        }
+        Ok(())
+    }
+
+    /// Executes one instruction in a round trip.
+    fn exec(
+        &mut self,
+        instruction: &Instruction<'_>,
+        buffer: &mut [u8],
+    ) -> Result<Outcome, ClientError> {
+        self.ensure_open()?;
+        let max_message = self.max_message as usize;
+        let bounded = buffer.len().min(max_message);
+        let buffer = &mut buffer[..bounded];
+        let capacity = u32::try_from(bounded).unwrap_or(self.max_message);
+        let (request, message) = encode_request(instruction, capacity);
+        let timeout = self.options.round_trip;
+        let payload = (request.as_bytes(), message);
+        let len = self.transact(Command::ApExec, payload, &[], timeout)?;
+        let outcome = decode_outcome(instruction, self.reply(len), buffer);
+        outcome.map_err(|_| {
+            self.go_down();
+            ClientError::Protocol("AP_EXEC reply")
+        })
+    }
+
+    /// Keeps what is needed to answer while the daemon is away.
+    fn remember(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
+        match (instruction, outcome) {
+            (Instruction::Tapq { apqn, .. }, Outcome::Tapq { status, info }) => {
+                if status.queue_exists() {
+                    self.queues.insert(*apqn, *info);
+                } else {
+                    self.queues.remove(apqn);
+                }
+            }
+            (_, Outcome::Qci(block)) => self.qci = *block,
+            _ => {}
+        }
+    }
+
+    /// The answer while the daemon is away: the guest keeps what it knows, in reset.
+    fn unavailable(&self, instruction: &Instruction<'_>) -> Outcome {
+        let known = instruction.apqn().and_then(|apqn| self.queues.get(&apqn));
+        match (instruction, known) {
+            (Instruction::Qci, _) => Outcome::Qci(self.qci),
+            (Instruction::Tapq { .. }, Some(info)) => Outcome::Tapq {
+                status: arch::QueueStatus::code_only(ResponseCode::RESET_IN_PROGRESS),
+                info: *info,
+            },
+            (_, Some(_)) => Outcome::refused(instruction, ResponseCode::RESET_IN_PROGRESS),
+            (_, None) => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
+        }
+    }
+
+    /// NQAP of more than a message can have: what the queue says, else "message too big".
+    fn too_big(&mut self, apqn: Apqn) -> Outcome {
+        let (mut status, _) = self.tapq(apqn, false);
+        if status.code == ResponseCode::NORMAL {
+            status.code = ResponseCode::MESSAGE_TOO_BIG;
+        }
+        Outcome::Status(status)
+    }
+}
+
+impl ApInstructions for Client {
+    fn facilities(&self) -> Facilities {
+        self.grant.facilities
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        if let Instruction::Nqap { apqn, message, .. } = instruction
+            && message.len() > self.max_message as usize
+        {
+            return self.too_big(*apqn);
+        }
+        match self.exec(instruction, reply) {
+            Ok(outcome) => {
+                self.remember(instruction, &outcome);
+                outcome
+            }
+            Err(_) => self.unavailable(instruction),
+        }
+    }
+}

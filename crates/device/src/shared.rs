@@ -1,0 +1,98 @@
+//! The client for several threads, one per virtual CPU.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arch::{ApInstructions, Facilities, Instruction, Outcome};
+
+use crate::backend::{ApcbView, Grant};
+use crate::client::{Client, ClientError};
+use crate::irq::IrqIndex;
+
+/// A [`Client`] behind a lock that is held for one round trip at a time. A thread may wait for the
+/// round trips of others, each of which ends by its deadline; when the daemon is away the first one
+/// waits and the others are answered at once.
+#[derive(Debug)]
+pub struct SharedClient {
+    grant: Grant,
+    client: Mutex<Client>,
+}
+
+impl SharedClient {
+    /// Shares `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            grant: client.grant(),
+            client: Mutex::new(client),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Client> {
+        // A client is consistent between calls: a panic elsewhere is no reason to stop.
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Client::grant`].
+    #[must_use]
+    pub const fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    /// See [`Client::max_message`].
+    #[must_use]
+    pub fn max_message(&self) -> u32 {
+        self.lock().max_message()
+    }
+
+    /// See [`Client::is_open`].
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open()
+    }
+
+    /// See [`Client::reconnects`].
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.lock().reconnects()
+    }
+
+    /// Executes one instruction; see [`ApInstructions::execute`].
+    pub fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        self.lock().execute(instruction, reply)
+    }
+
+    /// See [`Client::reset`].
+    ///
+    /// # Errors
+    /// Those of [`Client::reset`].
+    pub fn reset(&self) -> Result<(), ClientError> {
+        self.lock().reset()
+    }
+
+    /// See [`Client::apcb`].
+    ///
+    /// # Errors
+    /// Those of [`Client::apcb`].
+    pub fn apcb(&self) -> Result<ApcbView, ClientError> {
+        self.lock().apcb()
+    }
+
+    /// See [`Client::set_irq`].
+    ///
+    /// # Errors
+    /// Those of [`Client::set_irq`].
+    pub fn set_irq(&self, index: IrqIndex, eventfd: Option<OwnedFd>) -> Result<(), ClientError> {
+        self.lock().set_irq(index, eventfd)
+    }
+}
+
+impl ApInstructions for &SharedClient {
+    fn facilities(&self) -> Facilities {
+        self.grant.facilities
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        SharedClient::execute(self, instruction, reply)
+    }
+}

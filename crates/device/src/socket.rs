@@ -1,0 +1,239 @@
+//! Bounded waiting on a stream socket: every receive and send has a deadline, and every descriptor
+//! that arrives is owned at once.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno as OsError;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use crate::message::MAX_DESCRIPTORS;
+
+/// When a wait ends without its event. `None`: never.
+pub(crate) type Deadline = Option<Instant>;
+
+/// The deadline `timeout` from now; a time too far to be expressed never comes.
+pub(crate) fn deadline_in(timeout: Duration) -> Deadline {
+    Instant::now().checked_add(timeout)
+}
+
+/// Why a receive or send ended early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SocketError {
+    /// The peer closed its end; `partial` when bytes of the buffer had come already.
+    Closed { partial: bool },
+    /// The deadline passed.
+    TimedOut,
+    /// More than [`MAX_DESCRIPTORS`] descriptors came; the kernel or we closed the rest.
+    TooManyDescriptors,
+    /// The operating system reported something else.
+    Os(OsError),
+}
+
+/// Descriptors that came with a message. Dropping closes them.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors(Vec<OwnedFd>);
+
+impl Descriptors {
+    /// Room for the most descriptors of a message, so that receiving does not allocate.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(MAX_DESCRIPTORS))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes one out.
+    pub(crate) fn take(&mut self) -> Option<OwnedFd> {
+        self.0.pop()
+    }
+}
+
+/// What ended [`wait_readable`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Readable {
+    /// The socket has data, or its end.
+    Socket,
+    /// The wake descriptor is readable; it comes first.
+    Wake,
+}
+
+/// Waits until `socket` or `wake` is readable.
+pub(crate) fn wait_readable(
+    socket: BorrowedFd<'_>,
+    wake: Option<BorrowedFd<'_>>,
+    deadline: Deadline,
+) -> Result<Readable, SocketError> {
+    let second = wake.unwrap_or(socket);
+    let mut fds = [
+        PollFd::from_borrowed_fd(socket, PollFlags::IN),
+        PollFd::from_borrowed_fd(second, PollFlags::IN),
+    ];
+    let used = if wake.is_some() { 2 } else { 1 };
+    poll_until(&mut fds[..used], deadline)?;
+    if used == 2 && !fds[1].revents().is_empty() {
+        Ok(Readable::Wake)
+    } else {
+        Ok(Readable::Socket)
+    }
+}
+
+/// Polls until one of `fds` has an event.
+fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), SocketError> {
+    loop {
+        let timeout = match deadline {
+            None => None,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // A day is as good as anything longer, and always expressible.
+                Some(left.min(Duration::from_secs(86_400)))
+            }
+        };
+        let timespec = timeout.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(fds, timespec.as_ref()) {
+            Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                return Err(SocketError::TimedOut);
+            }
+            Ok(0) | Err(OsError::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(SocketError::Os(error)),
+        }
+    }
+}
+
+/// Waits for nothing but the deadline.
+pub(crate) fn wait_until(deadline: Deadline) {
+    // Without descriptors the wait can only end by the deadline.
+    let _timed_out = poll_until(&mut [], deadline);
+}
+
+/// Receives what is there, at most `buffer`, without waiting. `Ok(0)` is the end of the stream;
+/// `Err(Os(AGAIN))` means that nothing is there.
+pub(crate) fn receive_some(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Descriptors,
+) -> Result<usize, SocketError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+            Ok(received) => break received,
+            Err(OsError::INTR) => {}
+            Err(error) => return Err(SocketError::Os(error)),
+        }
+    };
+    let mut too_many = received.flags.contains(ReturnFlags::CTRUNC);
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            for descriptor in received {
+                if descriptors.len() < MAX_DESCRIPTORS {
+                    descriptors.0.push(descriptor);
+                } else {
+                    too_many = true;
+                    drop(descriptor);
+                }
+            }
+        }
+    }
+    if too_many {
+        return Err(SocketError::TooManyDescriptors);
+    }
+    Ok(received.bytes)
+}
+
+/// Receives exactly `buffer`.
+pub(crate) fn receive_exact(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Descriptors,
+    deadline: Deadline,
+) -> Result<(), SocketError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match receive_some(socket, &mut buffer[filled..], descriptors) {
+            Ok(0) => {
+                return Err(SocketError::Closed {
+                    partial: filled > 0,
+                });
+            }
+            Ok(received) => filled += received,
+            Err(SocketError::Os(OsError::AGAIN)) => {
+                wait_readable(socket, None, deadline)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends `head` and `body` completely, `descriptors` with the first byte.
+pub(crate) fn send_all(
+    socket: BorrowedFd<'_>,
+    mut head: &[u8],
+    mut body: &[u8],
+    mut descriptors: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> Result<(), SocketError> {
+    while !head.is_empty() || !body.is_empty() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(SocketError::TooManyDescriptors);
+        }
+        let slices = [IoSlice::new(head), IoSlice::new(body)];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match sendmsg(socket, &slices, &mut control, flags) {
+            Ok(sent) => {
+                let of_head = sent.min(head.len());
+                head = &head[of_head..];
+                body = &body[sent - of_head..];
+                descriptors = &[];
+            }
+            Err(OsError::INTR) => {}
+            Err(OsError::AGAIN) => {
+                let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+                poll_until(&mut fds, deadline)?;
+            }
+            Err(OsError::PIPE | OsError::CONNRESET) => {
+                return Err(SocketError::Closed { partial: true });
+            }
+            Err(error) => return Err(SocketError::Os(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `descriptor` is an eventfd. The kernel has no call that says so; the name of the
+/// anonymous inode behind it does.
+pub(crate) fn is_eventfd(descriptor: &OwnedFd) -> bool {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")
+}
+
+/// Adds 1 to the counter of an eventfd that belongs to a peer. Gives up instead of waiting when the
+/// peer has filled the counter: it then is readable anyway.
+pub(crate) fn signal_eventfd(eventfd: &OwnedFd) {
+    let mut fds = [PollFd::new(eventfd, PollFlags::OUT)];
+    if poll_until(&mut fds, Some(Instant::now())).is_ok() {
+        // A failure means a counter at its limit or a descriptor that the peer broke: its loss.
+        let _written = rustix::io::write(eventfd.as_fd(), &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,261 @@
+//! The documented client against the server: every command, and life without a daemon.
+
+mod common;
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arch::{ApInstructions, Apqn, Errno, Facilities, HwInfo, ResponseCode};
+use common::{Card, Served, card, counter, eventfd, eventually, request};
+use device::{Client, ClientError, ClientOptions, DmaRange, IrqIndex, SharedClient};
+
+const HERE: Apqn = Apqn::new(5, 4);
+const ABSENT: Apqn = Apqn::new(6, 4);
+
+fn options() -> ClientOptions {
+    ClientOptions {
+        round_trip: Duration::from_millis(300),
+        reset: Duration::from_millis(300),
+        connect: Duration::from_secs(2),
+        ..ClientOptions::default()
+    }
+}
+
+fn connect(served: &Served) -> Client {
+    Client::connect(served.path(), request(), options()).expect("the card is served")
+}
+
+fn served(name: &str, connections: usize) -> (Served, Arc<Card>) {
+    let served = Served::new(name);
+    let card = Arc::new(Card::new(&[5, 10], &[4, 71]));
+    served.serve(&card, connections);
+    (served, card)
+}
+
+#[test]
+fn every_command_works() {
+    let (served, card) = served("commands", 1);
+    let mut client = connect(&served);
+    assert!(client.grant().apxa);
+    assert_eq!(client.facilities(), Facilities::APFT | Facilities::APQCI);
+    assert_eq!(client.max_message(), 4096);
+    let info = client.get_info().unwrap();
+    assert_eq!(
+        (info.flags.get(), info.regions.get(), info.irqs.get()),
+        (0x21, 0, 2)
+    );
+    for index in 0..2 {
+        let irq = client.get_irq_info(index).unwrap();
+        assert_eq!((irq.flags.get(), irq.count.get()), (1, 1));
+    }
+    let refused = client.get_irq_info(2);
+    assert!(matches!(refused, Err(ClientError::Refused(Errno::EINVAL))));
+    let view = client.apcb().unwrap();
+    assert_eq!(view.apcb.queues().count(), 4);
+    assert_eq!(view.qci.apm, view.apcb.apm);
+    let range = DmaRange {
+        address: 0,
+        length: 1 << 29,
+        readable: true,
+        writable: true,
+    };
+    client.dma_map(range).unwrap();
+    assert_eq!(card.counters.maps.load(Ordering::Relaxed), 1);
+    client.dma_unmap(range).unwrap();
+    assert_eq!(card.counters.maps.load(Ordering::Relaxed), 0);
+    client.reset().unwrap();
+    assert_eq!(card.counters.resets.load(Ordering::Relaxed), 1);
+    assert!(client.is_open());
+}
+
+#[test]
+fn instructions_go_through() {
+    let (served, card) = served("instructions", 1);
+    let mut client = connect(&served);
+    let (status, info) = client.tapq(HERE, true);
+    assert_eq!((status.code, info), (ResponseCode::NORMAL, card::INFO));
+    let (status, info) = client.tapq(ABSENT, true);
+    assert_eq!(
+        (status.code, info),
+        (ResponseCode::NOT_AVAILABLE, HwInfo(0))
+    );
+    assert_eq!(client.qci().unwrap().na, 255);
+    let message = [0x5a; 400];
+    assert_eq!(
+        client.nqap(HERE, 0x1234, false, &message).code,
+        ResponseCode::NORMAL
+    );
+    let mut buffer = [0; 100];
+    let first = client.dqap(HERE, &mut buffer);
+    assert_eq!((first.stored, first.residual), (100, 44));
+    assert_eq!(buffer[..4], [0, 0x80, 0, 144]);
+    let rest = client.dqap(HERE, &mut buffer);
+    assert_eq!((rest.stored, rest.residual, rest.psmid), (44, 0, 0x1234));
+    assert_eq!(buffer[..44], [0x5a; 44]);
+    let nothing = client.dqap(HERE, &mut [0; 10]);
+    assert_eq!(nothing.status.code, ResponseCode::FULL_OR_NO_REPLY);
+    assert_eq!(card.counters.requests.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn messages_above_the_limit_get_response_code_15() {
+    let (served, card) = served("too-big", 1);
+    let mut client = connect(&served);
+    let message = vec![0; 4097];
+    let status = client.nqap(HERE, 1, false, &message);
+    assert_eq!(status.code, ResponseCode::MESSAGE_TOO_BIG);
+    let status = client.nqap(ABSENT, 1, false, &message);
+    assert_eq!(status.code, ResponseCode::NOT_AVAILABLE);
+    assert_eq!(card.counters.requests.load(Ordering::Relaxed), 0);
+    let status = client.nqap(HERE, 1, false, &message[..4096]);
+    assert_eq!(status.code, ResponseCode::NORMAL);
+    // A buffer of any size is fine: no reply is longer than the limit.
+    assert_eq!(client.dqap(HERE, &mut vec![0; 1 << 20]).stored, 528);
+}
+
+#[test]
+fn a_device_is_open_once() {
+    let (served, card) = served("busy", 3);
+    let first = connect(&served);
+    let second = Client::connect(served.path(), request(), options());
+    assert!(matches!(second, Err(ClientError::Refused(Errno::EBUSY))));
+    drop(first);
+    eventually(|| card.counters.closes.load(Ordering::Relaxed) == 1);
+    drop(connect(&served));
+}
+
+#[test]
+fn a_client_gets_no_more_than_it_asked_for() {
+    let (served, _card) = served("grant", 1);
+    let mut modest = request();
+    modest.facilities = Facilities::APFT;
+    modest.crycb_format = arch::CrycbFormat::Format0;
+    let client = Client::connect(served.path(), modest, options()).unwrap();
+    assert_eq!(client.facilities(), Facilities::APFT);
+    assert_eq!(client.grant().crycb_format, arch::CrycbFormat::Format0);
+}
+
+#[test]
+fn without_a_socket_there_is_no_client() {
+    let served = Served::new("none");
+    let client = Client::connect(served.path(), request(), options());
+    assert!(matches!(client, Err(ClientError::Connect(_))));
+}
+
+/// Waits, as a guest does, by executing instructions.
+fn poll_until(client: &mut Client, wanted: ResponseCode) {
+    eventually(|| client.tapq(HERE, true).0.code == wanted);
+}
+
+#[test]
+fn queues_are_in_reset_while_the_daemon_is_away() {
+    let (served, first) = served("away", 1);
+    let mut client = connect(&served);
+    let registered = eventfd();
+    let kept = registered.try_clone().unwrap();
+    client
+        .set_irq(IrqIndex::ConfigChanged, Some(registered))
+        .unwrap();
+    assert_eq!(client.tapq(HERE, true).0.code, ResponseCode::NORMAL);
+    let qci = client.qci().unwrap();
+    // The daemon ends the session and does not listen any more.
+    first.wake(device::Wakeup {
+        close: true,
+        ..device::Wakeup::default()
+    });
+    eventually(|| first.counters.closes.load(Ordering::Relaxed) == 1);
+    let (status, info) = client.tapq(HERE, true);
+    assert_eq!(
+        (status.code, info),
+        (ResponseCode::RESET_IN_PROGRESS, card::INFO)
+    );
+    assert_eq!(
+        client.nqap(HERE, 1, false, b"x").code,
+        ResponseCode::RESET_IN_PROGRESS
+    );
+    assert_eq!(
+        client.dqap(HERE, &mut []).status.code,
+        ResponseCode::RESET_IN_PROGRESS
+    );
+    assert_eq!(
+        client.tapq(ABSENT, true).0.code,
+        ResponseCode::NOT_AVAILABLE
+    );
+    assert_eq!(client.qci(), Some(qci));
+    assert!(client.reset().is_err());
+    let start = Instant::now();
+    for _ in 0..100 {
+        client.tapq(HERE, true);
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    // Another daemon: everything works again, and the eventfd is registered with it.
+    let second = Arc::new(Card::new(&[5], &[4]));
+    served.serve(&second, 1);
+    poll_until(&mut client, ResponseCode::NORMAL);
+    assert_eq!(client.reconnects(), 1);
+    second.wake(device::Wakeup {
+        config_changed: true,
+        ..device::Wakeup::default()
+    });
+    eventually(|| counter(&kept) == Some(1));
+}
+
+#[test]
+fn a_stopped_daemon_costs_one_deadline() {
+    let (served, card) = served("stopped", 1);
+    let mut client = connect(&served);
+    client.tapq(HERE, true);
+    card.wake(device::Wakeup {
+        close: true,
+        ..device::Wakeup::default()
+    });
+    eventually(|| card.counters.closes.load(Ordering::Relaxed) == 1);
+    // Accepts and says nothing, as a stopped process does.
+    std::fs::remove_file(served.path()).unwrap();
+    let silent = UnixListener::bind(served.path()).unwrap();
+    let start = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(
+            client.tapq(HERE, true).0.code,
+            ResponseCode::RESET_IN_PROGRESS
+        );
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(silent);
+    served.serve(&Arc::new(Card::new(&[5], &[4])), 1);
+    poll_until(&mut client, ResponseCode::NORMAL);
+}
+
+#[test]
+fn several_threads_share_a_client() {
+    let (served, card) = served("threads", 1);
+    let client = SharedClient::new(connect(&served));
+    std::thread::scope(|scope| {
+        for domain in [4, 71] {
+            let client = &client;
+            scope.spawn(move || {
+                let mut instructions = client;
+                let apqn = Apqn::new(10, domain);
+                for psmid in 0..200 {
+                    let sent = instructions.nqap(apqn, psmid, false, &[domain; 400]);
+                    assert_eq!(sent.code, ResponseCode::NORMAL);
+                    let mut buffer = [0; 144];
+                    let reply = instructions.dqap(apqn, &mut buffer);
+                    assert_eq!((reply.psmid, reply.stored), (psmid, 144));
+                    assert_eq!(buffer[16..], [domain; 128]);
+                }
+            });
+        }
+    });
+    assert_eq!(card.counters.requests.load(Ordering::Relaxed), 400);
+}

@@ -1,0 +1,155 @@
+//! The plugin's state: one connection, and a little per vCPU.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
+use device::{Client, ClientError, ClientOptions, OpenRequest, SharedClient, VmIdentity};
+
+use crate::intercept::Executor;
+use crate::options::Options;
+use crate::reset::Resets;
+use crate::say::{Limiter, say};
+use crate::stfle::FacilityList;
+
+/// Everything that callbacks share.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    client: SharedClient,
+    max_message: usize,
+    /// By vCPU index.
+    lists: Box<[FacilityList]>,
+    resets: Resets,
+    connected: AtomicBool,
+    limiter: Limiter,
+}
+
+impl Plugin {
+    /// Opens the device for a machine of at most `max_vcpus` vCPUs.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub(crate) fn open(
+        options: &Options,
+        features: Facilities,
+        max_vcpus: usize,
+    ) -> Result<Self, ClientError> {
+        let request = OpenRequest {
+            vm: options.vm.clone().unwrap_or_else(random_identity),
+            // QEMU's CPU models under TCG have MSA extension 3.
+            crycb_format: CrycbFormat::Format2,
+            facilities: features,
+        };
+        let client = connect(options, &request)?;
+        let missing = features.difference(client.grant().facilities);
+        if !missing.is_empty() {
+            say(format_args!(
+                "the daemon does not offer {missing:?}; the guest goes without"
+            ));
+        }
+        Ok(Self {
+            max_message: client.max_message() as usize,
+            client: SharedClient::new(client),
+            lists: std::iter::repeat_with(FacilityList::default)
+                .take(max_vcpus)
+                .collect(),
+            resets: Resets::default(),
+            connected: AtomicBool::new(true),
+            limiter: Limiter::new(),
+        })
+    }
+
+    /// The STFLE under way on a vCPU.
+    pub(crate) fn list(&self, vcpu: u32) -> Option<&FacilityList> {
+        self.lists.get(vcpu as usize)
+    }
+
+    /// What decides about resets.
+    pub(crate) const fn resets(&self) -> &Resets {
+        &self.resets
+    }
+
+    /// For messages that a guest can provoke.
+    pub(crate) const fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Resets the queues if the guest has used any since the last reset.
+    pub(crate) fn machine_starts(&self, why: &str) {
+        if !self.resets.due() {
+            return;
+        }
+        match self.client.reset() {
+            Ok(()) => {}
+            // A connection that broke has reset the queues by closing the device.
+            Err(error @ (ClientError::Refused(_) | ClientError::RefusedOther(_))) => {
+                self.limiter.say(format_args!(
+                    "{why}: not every AP queue could be reset: {error}"
+                ));
+            }
+            Err(error) => self.limiter.say(format_args!("{why}: {error}")),
+        }
+        self.tell_changes();
+    }
+
+    /// Tells when the connection was lost or came back.
+    fn tell_changes(&self) {
+        let connected = self.client.is_open();
+        if self.connected.swap(connected, Ordering::Relaxed) != connected {
+            self.limiter.say(if connected {
+                format_args!("the daemon answers again; the AP queues were reset")
+            } else {
+                format_args!("no answer from the daemon: AP queues report \"reset in progress\"")
+            });
+        }
+    }
+}
+
+impl Executor for Plugin {
+    fn facilities(&self) -> Facilities {
+        self.client.grant().facilities
+    }
+
+    fn apxa(&self) -> bool {
+        self.client.grant().apxa
+    }
+
+    fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        self.resets.note(instruction);
+        let outcome = self.client.execute(instruction, reply);
+        self.tell_changes();
+        outcome
+    }
+}
+
+/// The time that the daemon gets to close the device of an earlier QEMU.
+const BUSY_TIME: Duration = Duration::from_millis(500);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connects. A QEMU that is started right after another one has ended may be faster than the daemon,
+/// which resets the queues first: to it the device is busy for a moment.
+fn connect(options: &Options, request: &OpenRequest) -> Result<Client, ClientError> {
+    let start = Instant::now();
+    loop {
+        match Client::connect(&options.socket, request.clone(), ClientOptions::default()) {
+            Err(ClientError::Refused(Errno::EBUSY)) if start.elapsed() < BUSY_TIME => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// A VM identity that no other VM has: the kernel's random UUID, else the process.
+fn random_identity() -> VmIdentity {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let process = || format!("qemu-{}", std::process::id());
+    uuid.trim()
+        .parse()
+        .or_else(|_| process().parse())
+        .expect("a name and a number are a valid identity")
+}
