@@ -14,17 +14,17 @@ const BLOCK: u64 = 512;
 
 /// A file to put into a guest beside what the image has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExtraFile {
+pub(crate) struct ExtraFile {
     /// Path in the guest, with or without the leading slash.
-    pub path: String,
+    pub(crate) path: String,
     /// Contents.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Permission bits, such as `0o755`.
-    pub mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// Makes an archive of `files` that can be appended to an initramfs.
-pub fn extra_archive(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
+pub(crate) fn extra_archive(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut writer = CpioWriter::new(&mut bytes);
     for file in files {
@@ -36,7 +36,7 @@ pub fn extra_archive(files: &[ExtraFile]) -> io::Result<Vec<u8>> {
 
 /// Writes one archive; missing parent directories are added by themselves.
 #[derive(Debug)]
-pub struct CpioWriter<W> {
+pub(crate) struct CpioWriter<W> {
     out: W,
     written: u64,
     inode: u32,
@@ -45,7 +45,7 @@ pub struct CpioWriter<W> {
 
 impl<W: Write> CpioWriter<W> {
     /// Starts an archive.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self {
             out,
             written: 0,
@@ -55,35 +55,35 @@ impl<W: Write> CpioWriter<W> {
     }
 
     /// Adds a directory (once, however often it is named).
-    pub fn directory(&mut self, path: &str) -> io::Result<()> {
+    pub(crate) fn directory(&mut self, path: &str) -> io::Result<()> {
         let path = relative(path);
         self.parents(path)?;
         self.one_directory(path)
     }
 
     /// Adds a regular file.
-    pub fn file(&mut self, path: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    pub(crate) fn file(&mut self, path: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         let path = relative(path);
         self.parents(path)?;
         self.entry(path, REGULAR | (mode & 0o7777), bytes, (0, 0))
     }
 
     /// Adds a symbolic link.
-    pub fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
         let path = relative(path);
         self.parents(path)?;
         self.entry(path, SYMLINK | 0o777, target.as_bytes(), (0, 0))
     }
 
     /// Adds a character device node.
-    pub fn device(&mut self, path: &str, mode: u32, number: (u32, u32)) -> io::Result<()> {
+    pub(crate) fn device(&mut self, path: &str, mode: u32, number: (u32, u32)) -> io::Result<()> {
         let path = relative(path);
         self.parents(path)?;
         self.entry(path, CHARACTER | (mode & 0o7777), &[], number)
     }
 
     /// Ends the archive.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.inode = 0;
         self.entry("TRAILER!!!", 0, &[], (0, 0))?;
         self.pad(BLOCK)?;

@@ -5,7 +5,7 @@
 
 mod apt;
 mod archive;
-pub mod cpio;
+pub(crate) mod cpio;
 mod cross;
 mod elf;
 mod guest;
@@ -33,17 +33,17 @@ const INITRD: &str = "initrd.img";
 
 /// Everything that is needed to start a guest.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub(crate) struct Image {
     /// The emulator.
-    pub qemu: Qemu,
+    pub(crate) qemu: Qemu,
     /// The guest's kernel.
-    pub kernel: PathBuf,
+    pub(crate) kernel: PathBuf,
     /// The guest's initramfs.
-    pub initrd: PathBuf,
+    pub(crate) initrd: PathBuf,
 }
 
 /// Where images are kept: `$APMATRIX_IMAGE_DIR`, else the user's cache directory.
-pub fn default_dir() -> PathBuf {
+pub(crate) fn default_dir() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = variable("APMATRIX_IMAGE_DIR") {
         return dir.into();
@@ -59,7 +59,7 @@ pub fn default_dir() -> PathBuf {
 /// The image in `dir`, downloaded and built if it is not there yet.
 ///
 /// `progress` gets a line for each step; a finished image is returned without a word.
-pub fn ensure(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Image> {
+pub(crate) fn ensure(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Image> {
     let store = Store::new(dir)?;
     if let Some(image) = finished(&store)? {
         return Ok(image);
@@ -71,6 +71,24 @@ pub fn ensure(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Image> {
     }
     build(&builder, progress)?;
     finished(&store)?.context("the image is incomplete although nothing failed")
+}
+
+/// The QEMU of [`ensure`] alone, for a guest with its own kernel.
+pub(crate) fn ensure_qemu(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Qemu> {
+    if let Ok(qemu) = Qemu::from_system() {
+        return Ok(qemu);
+    }
+    let store = Store::new(dir)?;
+    let layout = Layout::of_host()?;
+    if let Some(root) = store.part("qemu", &QEMU_RECIPE) {
+        return layout.qemu(&root);
+    }
+    let builder = store.lock(progress)?;
+    let mut host = HostPackages::new(&builder, Archive::from_host()?, layout);
+    let root = builder.part("qemu", &QEMU_RECIPE, |root| {
+        host.unpack_qemu(root, progress)
+    })?;
+    layout.qemu(&root)
 }
 
 fn finished(store: &Store) -> Result<Option<Image>> {

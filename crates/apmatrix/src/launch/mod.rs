@@ -1,5 +1,11 @@
-//! Starting the guest: which QEMU, which command line.
+//! Starting a guest: which QEMU, which plugin, which command line, and talking to its console.
 
+mod console;
+mod guest;
+mod plugin;
 mod qemu;
 
-pub use self::qemu::{ACCEPTED, Qemu, Version};
+pub(crate) use self::console::{GuestConsole, Reply};
+pub(crate) use self::guest::{Guest, Launch, Plugin};
+pub(crate) use self::plugin::find_plugin;
+pub(crate) use self::qemu::{ACCEPTED, Qemu, Version};
