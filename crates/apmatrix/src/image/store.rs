@@ -5,10 +5,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
+/// Two versions of the program may take turns, as with two source trees of a developer.
+const KEEP_OTHERS: Duration = Duration::from_secs(14 * 24 * 3600);
 const TEMPORARY: &str = ".building";
 
 /// The cache directory, readable by anyone, written only under [`Store::lock`].
@@ -45,6 +48,29 @@ impl Store {
     fn path(&self, name: &str, recipe: &[&str]) -> PathBuf {
         self.dir
             .join(format!("{name}-{:016x}", fingerprint(recipe)))
+    }
+
+    /// Removes what other versions of this program built as `name`, unless they are young enough to
+    /// be in use. Best effort: an old part does no harm.
+    fn forget_old(&self, name: &str, current: &Path) {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let is_version = entry
+                .file_name()
+                .to_str()
+                .and_then(|file| file.strip_prefix(name)?.strip_prefix('-'))
+                .is_some_and(|key| u64::from_str_radix(key, 16).is_ok());
+            let age = entry
+                .metadata()
+                .and_then(|m| m.modified())
+                .map(|time| time.elapsed());
+            let is_old = matches!(age, Ok(Ok(age)) if age > KEEP_OTHERS);
+            if is_version && is_old && entry.path() != current {
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
     }
 
     /// Waits for other builders, then clears what a killed one left behind.
@@ -92,6 +118,7 @@ impl Builder {
         build(&temporary)?;
         fs::rename(&temporary, &path)
             .with_context(|| format!("cannot put the finished {name} at {}", path.display()))?;
+        self.store.forget_old(name, &path);
         Ok(path)
     }
 

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::{Guest, Launch};
+use super::{Guest, Launch, READY};
 
-/// The guest's init prints it when the shell is about to start.
-const READY: &str = "APMATRIX GUEST READY";
 /// The guest's terminal cuts longer lines.
 const LONGEST_LINE: usize = 4000;
 /// How much of the console an error repeats.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::Qemu;
+use super::relay::relay;
 use crate::image::Image;
 use crate::image::cpio::{ExtraFile, extra_archive};
 
@@ -53,6 +54,9 @@ pub(crate) struct Launch {
     /// A person sits at the console: QEMU's escape keys (Ctrl-A x and so on) work, and the guest's
     /// shell edits lines. Otherwise every byte goes to the guest and the shell does not echo.
     pub(crate) terminal: bool,
+    /// The initramfs is ours and says when its shell reads the console. [`Launch::run`] holds input
+    /// from a pipe back until then; earlier the guest would drop it.
+    pub(crate) has_our_init: bool,
 }
 
 impl Launch {
@@ -69,6 +73,7 @@ impl Launch {
             extra_files: Vec::new(),
             extra_arguments: Vec::new(),
             terminal: io::IsTerminal::is_terminal(&io::stdin()),
+            has_our_init: true,
         }
     }
 
@@ -91,8 +96,13 @@ impl Launch {
 
     /// Starts QEMU on this program's own console and waits for its end.
     pub(crate) fn run(&self) -> Result<ExitStatus> {
-        self.spawn(Stdio::inherit(), Stdio::inherit(), Stdio::inherit())?
-            .wait()
+        if self.terminal || !self.has_our_init {
+            let inherit = Stdio::inherit;
+            return self.spawn(inherit(), inherit(), inherit())?.wait();
+        }
+        let mut guest = self.spawn(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
+        relay(&mut guest)?;
+        guest.wait()
     }
 
     fn command(&self, initrd: &Path) -> Command {
@@ -112,15 +122,12 @@ impl Launch {
             &self.cpus.to_string(),
         ]);
         command.args(["-nodefaults", "-display", "none"]);
-        let mux = if self.terminal { "on" } else { "off" };
-        command.args([
-            "-chardev",
-            &format!("stdio,id=console,signal=off,mux={mux}"),
-        ]);
         if self.terminal {
-            command.args(["-mon", "chardev=console,mode=readline"]);
+            command.args(["-serial", "mon:stdio"]);
+        } else {
+            command.args(["-chardev", "stdio,id=console,signal=off"]);
+            command.args(["-device", "sclpconsole,chardev=console"]);
         }
-        command.args(["-device", "sclpconsole,chardev=console"]);
         // A guest without its launcher would keep the mediated device busy for ever.
         command.args([
             "-run-with",

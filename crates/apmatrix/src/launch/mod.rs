@@ -4,6 +4,10 @@ mod console;
 mod guest;
 mod plugin;
 mod qemu;
+mod relay;
+
+/// The guest's init prints it when the shell is about to read the console.
+const READY: &str = "APMATRIX GUEST READY";
 
 pub(crate) use self::console::{GuestConsole, Reply};
 pub(crate) use self::guest::{Guest, Launch, Plugin};
