@@ -14,6 +14,14 @@ use launch::{GuestConsole, Launch, Plugin};
 )]
 fn main() -> anyhow::Result<ExitCode> {
     let verb = std::env::args().nth(1).unwrap_or_default();
+    if verb == "qemu" {
+        let qemu = match std::env::args_os().nth(2) {
+            Some(file) => launch::Qemu::from_program(file.as_ref())?,
+            None => image::ensure_qemu(&image::default_dir(), &mut |line| eprintln!("{line}"))?,
+        };
+        println!("{}", qemu.version());
+        return Ok(ExitCode::SUCCESS);
+    }
     let image = image::ensure(&image::default_dir(), &mut |line| eprintln!("{line}"))?;
     let mut launch = Launch::new(&image);
     if let Some(file) = std::env::var_os("PLUGIN") {

@@ -177,10 +177,17 @@ impl Apt {
         let Some(version) = self.candidate(name, None)? else {
             bail!("Debian's archive has no package {name} here");
         };
+        let mut command = self.command("apt-cache");
+        command.args(["show", &format!("{name}={version}")]);
+        let output = run(&mut command, &format!("look up package {name}"))?;
+        let size = output
+            .stdout
+            .lines()
+            .find_map(|l| l.strip_prefix("Size: ")?.parse().ok());
         Ok(Package {
             name: name.to_owned(),
             version,
-            size: 0,
+            size: size.unwrap_or(0),
         })
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -189,6 +190,8 @@ fn write_initramfs(part: &Path, client: &Path, out: &mut impl std::io::Write) ->
     add_tree(&mut cpio, &part.join("modules"), "modules")?;
     cpio.directory("usr/lib64")?;
     cpio.symlink("usr/bin/sh", "busybox")?;
+    // Where OpenSSL looks; in Debian a link as well.
+    cpio.symlink("usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf")?;
     cpio.finish()?;
     Ok(())
 }
@@ -212,7 +215,8 @@ fn add_tree(cpio: &mut CpioWriter<impl std::io::Write>, dir: &Path, prefix: &str
             cpio.directory(&path)?;
             add_tree(cpio, &entry, &path)?;
         } else {
-            cpio.file(&path, &fs::read(&entry)?, 0o755)?;
+            let mode = entry.metadata()?.permissions().mode();
+            cpio.file(&path, &fs::read(&entry)?, mode)?;
         }
     }
     Ok(())

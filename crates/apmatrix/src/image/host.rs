@@ -246,8 +246,9 @@ pub(super) fn fetch(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let tenths = packages.iter().map(|package| package.size).sum::<u64>() / 100_000;
+    let plural = if packages.len() == 1 { "" } else { "s" };
     say(&format!(
-        "downloading {what}: {} packages, {}.{} MB",
+        "downloading {what}: {} package{plural}, {}.{} MB",
         packages.len(),
         tenths / 10,
         tenths % 10

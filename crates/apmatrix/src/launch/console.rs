@@ -237,3 +237,54 @@ fn forward(
         .spawn(copy)
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::cpio::ExtraFile;
+    use crate::image::{default_dir, ensure};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    #[ignore = "boots a guest; downloads the image when it is not there"]
+    fn a_guest_boots_runs_commands_reboots_and_powers_off() {
+        let image = ensure(&default_dir(), &mut |_| ()).unwrap();
+        let mut launch = Launch::new(&image);
+        launch.cpus = 2;
+        let bytes = b"from outside".to_vec();
+        launch.extra_files.push(ExtraFile {
+            path: "/extra/note".into(),
+            bytes,
+            mode: 0o644,
+        });
+        let mut guest = GuestConsole::boot(&launch, LIMIT).unwrap();
+        let mut run = |command| guest.run(command, LIMIT).unwrap();
+        assert_eq!(run("cat /extra/note").output, "from outside");
+        assert_eq!(run("echo one; echo two >&2; (exit 7)").code, 7);
+        assert_eq!(run("nproc").success().unwrap(), "2\n");
+        guest.send("reboot").unwrap();
+        guest.wait_ready(LIMIT).unwrap();
+        assert_eq!(
+            guest.run("cat /extra/note", LIMIT).unwrap().output,
+            "from outside"
+        );
+        assert!(guest.power_off(LIMIT).unwrap().success());
+    }
+
+    #[test]
+    #[ignore = "boots a guest; downloads the image when it is not there"]
+    fn an_added_program_runs_by_itself() {
+        let image = ensure(&default_dir(), &mut |_| ()).unwrap();
+        let mut launch = Launch::new(&image);
+        let bytes = b"#!/bin/sh\necho it runs\n".to_vec();
+        launch.extra_files.push(ExtraFile {
+            path: "/extra/autorun".into(),
+            bytes,
+            mode: 0o755,
+        });
+        let mut guest = GuestConsole::spawn(&launch).unwrap();
+        guest.wait_for("it runs", LIMIT).unwrap();
+        assert!(guest.wait_end(LIMIT).unwrap().success());
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) fn relay(guest: &mut Guest) -> Result<()> {
         .name("guest-input".to_owned())
         .spawn(move || copy_input(&mut io::stdin(), input, &wait))
         .context("cannot start a thread for the guest's input")?;
-    copy_console(&mut console, &mut io::stdout(), &ready)
+    copy_console(&mut console, &mut io::stdout(), ready)
         .context("cannot copy the guest's console to standard output")
 }
 
@@ -51,10 +51,10 @@ fn copy_input(from: &mut impl Read, mut to: impl Write, ready: &Receiver<()>) {
     }
 }
 
-fn copy_console(from: &mut impl Read, to: &mut impl Write, ready: &Sender<()>) -> io::Result<()> {
+fn copy_console(from: &mut impl Read, to: &mut impl Write, ready: Sender<()>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     let mut recent = Vec::new();
-    let mut is_ready = false;
+    let mut ready = Some(ready);
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -65,17 +65,19 @@ fn copy_console(from: &mut impl Read, to: &mut impl Write, ready: &Sender<()>) -
         let text = &buffer[..count];
         to.write_all(text)?;
         to.flush()?;
-        if !is_ready {
-            recent.extend_from_slice(text);
-            is_ready = recent
-                .windows(READY.len())
-                .any(|window| window == READY.as_bytes());
-            recent.drain(..recent.len().saturating_sub(READY.len()));
+        if ready.is_none() {
+            continue;
         }
-        if is_ready {
-            // The other side has ended when there was no input: nothing to tell.
-            drop(ready.send(()));
+        recent.extend_from_slice(text);
+        if recent
+            .windows(READY.len())
+            .any(|window| window == READY.as_bytes())
+            && let Some(ready) = ready.take()
+        {
+            // Nobody listens when the thread has ended already; then there is no input either.
+            ready.send(()).ok();
         }
+        recent.drain(..recent.len().saturating_sub(READY.len()));
     }
 }
 
@@ -87,12 +89,10 @@ mod tests {
     fn the_marker_is_found_across_two_reads() {
         let (ready, wait) = channel();
         let (one, two) = READY.split_at(7);
-        let mut from = format!("boot\n{one}")
-            .into_bytes()
-            .as_slice()
-            .chain(two.as_bytes());
+        let start = format!("boot\n{one}");
+        let mut from = start.as_bytes().chain(two.as_bytes());
         let mut shown = Vec::new();
-        copy_console(&mut from, &mut shown, &ready).unwrap();
+        copy_console(&mut from, &mut shown, ready).unwrap();
         assert_eq!(shown, format!("boot\n{READY}").into_bytes());
         assert!(wait.try_recv().is_ok());
     }
