@@ -5,6 +5,7 @@ mod launch;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use image::cpio::ExtraFile;
 use launch::{GuestConsole, Launch, Plugin};
 
 #[expect(
@@ -29,6 +30,14 @@ fn main() -> anyhow::Result<ExitCode> {
         launch.plugin = Some(Plugin {
             file,
             arguments: Vec::new(),
+        });
+    }
+    if let Some(file) = std::env::var_os("VECTORS") {
+        let bytes = std::fs::read(file)?;
+        launch.extra_files.push(ExtraFile {
+            path: "/extra/vectors".into(),
+            bytes,
+            mode: 0o644,
         });
     }
     match verb.as_str() {

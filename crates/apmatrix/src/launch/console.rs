@@ -112,7 +112,10 @@ impl GuestConsole {
                     return Err(self.failure(&format!("no {marker:?} within {seconds} s")));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(self.failure(&format!("QEMU ended before {marker:?}")));
+                    // Both pipes are closed, so this does not wait long.
+                    let status = self.guest.child().wait().context("cannot wait for QEMU")?;
+                    let what = format!("QEMU ended ({status}) before {marker:?}");
+                    return Err(self.failure(&what));
                 }
             }
         }
