@@ -206,7 +206,7 @@ pub(super) fn open(
         return Err(error);
     }
     // Debian's keyring package of an older release, which these keys do verify, has the newer keys.
-    let Some(keyring) = newer_keyring(builder, archive, arch) else {
+    let Some(keyring) = newer_keyring(builder, archive) else {
         return Err(error);
     };
     Apt::new(
@@ -220,20 +220,27 @@ pub(super) fn open(
     )
 }
 
-fn newer_keyring(builder: &Builder, archive: &Archive, arch: &str) -> Option<PathBuf> {
+/// Fetched for the host's architecture, which every release has, and kept for the next caller.
+fn newer_keyring(builder: &Builder, archive: &Archive) -> Option<PathBuf> {
+    let arch = Layout::of_host().ok()?.arch;
     let host = host_codename();
     let known = host.as_deref().into_iter().chain(["trixie", "bookworm"]);
     known.into_iter().find_map(|suite| {
-        let dir = builder.scratch(&format!("apt-keyring-{suite}")).ok()?;
-        let apt = Apt::new(dir, arch, archive, &[suite]).ok()?;
-        let package = apt.single("debian-archive-keyring").ok()?;
         let root = builder.scratch(&format!("keyring-{suite}")).ok()?;
-        apt.unpack(&[package], &root).ok()?;
         let keyrings = root.join("usr/share/keyrings");
-        ["debian-archive-keyring.gpg", "debian-archive-keyring.pgp"]
-            .iter()
-            .map(|name| keyrings.join(name))
-            .find(|file| file.is_file())
+        let find = || {
+            ["debian-archive-keyring.gpg", "debian-archive-keyring.pgp"]
+                .iter()
+                .map(|name| keyrings.join(name))
+                .find(|file| file.is_file())
+        };
+        find().or_else(|| {
+            let dir = builder.scratch(&format!("apt-keyring-{suite}")).ok()?;
+            let apt = Apt::new(dir, arch, archive, &[suite]).ok()?;
+            let package = apt.single("debian-archive-keyring").ok()?;
+            apt.unpack(&[package], &root).ok()?;
+            find()
+        })
     })
 }
 
