@@ -40,6 +40,9 @@ const FILES: [(&str, bool); 9] = [
 ];
 const LIBRARY_DIRS: [&str; 2] = ["usr/lib/s390x-linux-gnu", "usr/lib"];
 
+/// Goes up with every change of how the initramfs is written: finished images are kept by it.
+pub(super) const INITRAMFS_RECIPE: &str = "initramfs 1";
+
 /// What this module would download, for the part's name.
 pub(super) fn recipe() -> Vec<&'static str> {
     let mut recipe = vec!["guest 1", KERNEL_SUITE];

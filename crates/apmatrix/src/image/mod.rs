@@ -26,6 +26,7 @@ pub(crate) use self::process::find_program;
 use self::store::{Builder, Store};
 use crate::launch::Qemu;
 
+/// These go up with every change of what is downloaded: finished parts are kept by them.
 const QEMU_RECIPE: [&str; 1] = ["qemu 1"];
 const CROSS_RECIPE: [&str; 1] = ["cross 1"];
 const KERNEL: &str = "vmlinuz";
@@ -112,7 +113,7 @@ fn finished(store: &Store) -> Result<Option<Image>> {
 
 fn image_recipe<'a>(guest: &[&'a str]) -> Vec<&'a str> {
     let mut recipe = guest.to_vec();
-    recipe.extend([guest::INIT, cross::SOURCE]);
+    recipe.extend([guest::INITRAMFS_RECIPE, guest::INIT, cross::SOURCE]);
     recipe
 }
 
