@@ -21,6 +21,7 @@
 //! | [`type80`] | its reply, encoded |
 //! | [`error_reply`] | type 82 messages and [`ReplyCode`] |
 //! | [`reply`] | [`Reply`], the buffer in which replies are built |
+//! | [`mod@reference`] | OpenSSL asked directly, to compare with |
 //! | [`crypto`] | big-number arithmetic; the only code that names OpenSSL |
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod accelerator;
 pub mod card;
 pub mod crypto;
 pub mod error_reply;
+pub mod reference;
 pub mod reply;
 pub mod type50;
 pub mod type80;
