@@ -14,6 +14,7 @@
 //! | [`attribute`] | [`Attribute`], a table row, and what its functions get |
 //! | [`attributes`] | the tables, one module per kind of directory |
 //! | [`layout`] | directories and links |
+//! | `path` | from a node back to its path |
 //! | [`number`] | Linux's number grammars |
 //! | [`session`] | [`Session`]: a host, its platform and file calls on them, in one process |
 //! | [`error`] | [`StoreError`] |
@@ -25,6 +26,7 @@ pub mod error;
 pub mod layout;
 pub mod node;
 pub mod number;
+mod path;
 pub mod reference;
 pub mod session;
 pub mod tree;

@@ -50,6 +50,10 @@ impl<'a> Tree<'a> {
         Self { host }
     }
 
+    pub(crate) const fn host(&self) -> &'a Host {
+        self.host
+    }
+
     const fn place(&self, node: Node) -> Place<'a> {
         Place {
             host: self.host,
