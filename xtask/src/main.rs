@@ -1,2 +1,43 @@
-//! Placeholder.
-fn main() {}
+//! Project tasks.
+//!
+//! | command | does |
+//! |---|---|
+//! | `cargo xtask ci` | everything that must hold before a change lands |
+//! | `cargo xtask test [--nightly]` | all tests; fetches what the bigger tiers need under `target/` |
+//! | `cargo xtask bench NAME` | measurements that print ratios |
+//! | `cargo xtask tidy` | the architecture's invariants, from `cargo metadata` and the files |
+
+mod bench;
+mod ci;
+mod sh;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench guest-rsa | tidy";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            sh::say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> Result<()> {
+    match words {
+        ["ci"] => ci::run(),
+        ["test"] => test::run(test::Length::Short),
+        ["test", "--nightly"] => test::run(test::Length::Nightly),
+        ["bench", name] => bench::run(name),
+        ["tidy"] => tidy::run(),
+        _ => bail!("{USAGE}"),
+    }
+}

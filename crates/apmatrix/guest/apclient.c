@@ -10,7 +10,7 @@
  *
  * Exit code: 0 as expected, 1 a difference or a refused request, 2 wrong usage or no device.
  *
- * Vector file, all numbers big endian (written by crates/testkit/src/vectors.rs):
+ * Vector file, all numbers big endian (written by crates/apmatrix/src/launch/vectors.rs):
  *   8 bytes "APVECTOR", u32 version 1, u32 number of records, then for each record
  *   u32 kind (1 mod-expo, 2 CRT), u32 bits (a label), u32 n (operand bytes), u32 expected errno,
  *   mod-expo: input n, exponent n, modulus n

@@ -14,13 +14,13 @@ const BLOCK: u64 = 512;
 
 /// A file to put into a guest beside what the image has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExtraFile {
+pub struct ExtraFile {
     /// Path in the guest, with or without the leading slash.
-    pub(crate) path: String,
+    pub path: String,
     /// Contents.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Permission bits, such as `0o755`.
-    pub(crate) mode: u32,
+    pub mode: u32,
 }
 
 /// Makes an archive of `files` that can be appended to an initramfs.

@@ -5,7 +5,7 @@
 
 mod apt;
 mod archive;
-pub(crate) mod cpio;
+pub mod cpio;
 mod cross;
 mod elf;
 mod guest;
@@ -34,17 +34,17 @@ const INITRD: &str = "initrd.img";
 
 /// Everything that is needed to start a guest.
 #[derive(Debug, Clone)]
-pub(crate) struct Image {
+pub struct Image {
     /// The emulator.
-    pub(crate) qemu: Qemu,
+    pub qemu: Qemu,
     /// The guest's kernel.
-    pub(crate) kernel: PathBuf,
+    pub kernel: PathBuf,
     /// The guest's initramfs.
-    pub(crate) initrd: PathBuf,
+    pub initrd: PathBuf,
 }
 
 /// Where images are kept: `$APMATRIX_IMAGE_DIR`, else the user's cache directory.
-pub(crate) fn default_dir() -> PathBuf {
+pub fn default_dir() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = variable("APMATRIX_IMAGE_DIR") {
         return dir.into();
@@ -60,7 +60,7 @@ pub(crate) fn default_dir() -> PathBuf {
 /// The image in `dir`, downloaded and built if it is not there yet.
 ///
 /// `progress` gets a line for each step; a finished image is returned without a word.
-pub(crate) fn ensure(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Image> {
+pub fn ensure(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Image> {
     let store = Store::new(dir)?;
     if let Some(image) = finished(&store)? {
         return Ok(image);

@@ -17,16 +17,16 @@ const ERROR_TEXT: usize = 2000;
 
 /// What a shell command in the guest printed and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// Standard output and error, lines ended by a line feed.
-    pub(crate) output: String,
+    pub output: String,
     /// Its exit code.
-    pub(crate) code: i32,
+    pub code: i32,
 }
 
 impl Reply {
     /// The output of a command that has to succeed.
-    pub(crate) fn success(self) -> Result<String> {
+    pub fn success(self) -> Result<String> {
         ensure!(
             self.code == 0,
             "the command failed with {} and said: {}",
@@ -44,7 +44,7 @@ enum Event {
 
 /// A guest whose console is read and written by this program.
 #[derive(Debug)]
-pub(crate) struct GuestConsole {
+pub struct GuestConsole {
     guest: Guest,
     input: ChildStdin,
     events: Receiver<Event>,
@@ -57,14 +57,14 @@ pub(crate) struct GuestConsole {
 
 impl GuestConsole {
     /// Starts a guest and waits up to `timeout` for its shell.
-    pub(crate) fn boot(launch: &Launch, timeout: Duration) -> Result<Self> {
+    pub fn boot(launch: &Launch, timeout: Duration) -> Result<Self> {
         let mut console = Self::spawn(launch)?;
         console.wait_ready(timeout)?;
         Ok(console)
     }
 
     /// Starts a guest without waiting for it.
-    pub(crate) fn spawn(launch: &Launch) -> Result<Self> {
+    pub fn spawn(launch: &Launch) -> Result<Self> {
         let launch = Launch {
             terminal: false,
             ..launch.clone()
@@ -89,14 +89,14 @@ impl GuestConsole {
     }
 
     /// Waits for the shell, also after a reboot.
-    pub(crate) fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
+    pub fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
         self.wait_for(READY, timeout)?;
         // The shell's greeting ends up in the reply to this.
         self.run(":", timeout).map(drop)
     }
 
     /// Waits for `marker` and returns what came before it. Both count as read afterwards.
-    pub(crate) fn wait_for(&mut self, marker: &str, timeout: Duration) -> Result<String> {
+    pub fn wait_for(&mut self, marker: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(at) = self.pending.find(marker) {
@@ -122,7 +122,7 @@ impl GuestConsole {
     }
 
     /// Runs a shell command in the guest.
-    pub(crate) fn run(&mut self, command: &str, timeout: Duration) -> Result<Reply> {
+    pub fn run(&mut self, command: &str, timeout: Duration) -> Result<Reply> {
         self.commands += 1;
         let end = format!(":apmatrix-{}\n", self.commands);
         self.send(&format!(
@@ -147,7 +147,7 @@ impl GuestConsole {
     }
 
     /// Types one line.
-    pub(crate) fn send(&mut self, line: &str) -> Result<()> {
+    pub fn send(&mut self, line: &str) -> Result<()> {
         ensure!(
             line.len() < LONGEST_LINE,
             "a line of {} bytes for the console",
@@ -160,13 +160,13 @@ impl GuestConsole {
     }
 
     /// Powers the guest off and returns QEMU's exit status.
-    pub(crate) fn power_off(mut self, timeout: Duration) -> Result<ExitStatus> {
+    pub fn power_off(mut self, timeout: Duration) -> Result<ExitStatus> {
         self.send("poweroff")?;
         self.wait_end(timeout)
     }
 
     /// Waits until QEMU ends by itself.
-    pub(crate) fn wait_end(mut self, timeout: Duration) -> Result<ExitStatus> {
+    pub fn wait_end(mut self, timeout: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -183,7 +183,7 @@ impl GuestConsole {
     }
 
     /// QEMU's process id, for tests that stop or kill it.
-    pub(crate) fn process_id(&mut self) -> u32 {
+    pub fn process_id(&mut self) -> u32 {
         self.guest.child().id()
     }
 
@@ -239,55 +239,4 @@ fn forward(
         .name(name.to_owned())
         .spawn(copy)
         .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::cpio::ExtraFile;
-    use crate::image::{default_dir, ensure};
-
-    const LIMIT: Duration = Duration::from_secs(60);
-
-    #[test]
-    #[ignore = "boots a guest; downloads the image when it is not there"]
-    fn a_guest_boots_runs_commands_reboots_and_powers_off() {
-        let image = ensure(&default_dir(), &mut |_| ()).unwrap();
-        let mut launch = Launch::new(&image);
-        launch.cpus = 2;
-        let bytes = b"from outside".to_vec();
-        launch.extra_files.push(ExtraFile {
-            path: "/extra/note".into(),
-            bytes,
-            mode: 0o644,
-        });
-        let mut guest = GuestConsole::boot(&launch, LIMIT).unwrap();
-        let mut run = |command| guest.run(command, LIMIT).unwrap();
-        assert_eq!(run("cat /extra/note").output, "from outside");
-        assert_eq!(run("echo one; echo two >&2; (exit 7)").code, 7);
-        assert_eq!(run("nproc").success().unwrap(), "2\n");
-        guest.send("reboot").unwrap();
-        guest.wait_ready(LIMIT).unwrap();
-        assert_eq!(
-            guest.run("cat /extra/note", LIMIT).unwrap().output,
-            "from outside"
-        );
-        assert!(guest.power_off(LIMIT).unwrap().success());
-    }
-
-    #[test]
-    #[ignore = "boots a guest; downloads the image when it is not there"]
-    fn an_added_program_runs_by_itself() {
-        let image = ensure(&default_dir(), &mut |_| ()).unwrap();
-        let mut launch = Launch::new(&image);
-        let bytes = b"#!/bin/sh\necho it runs\n".to_vec();
-        launch.extra_files.push(ExtraFile {
-            path: "/extra/autorun".into(),
-            bytes,
-            mode: 0o755,
-        });
-        let mut guest = GuestConsole::spawn(&launch).unwrap();
-        guest.wait_for("it runs", LIMIT).unwrap();
-        assert!(guest.wait_end(LIMIT).unwrap().success());
-    }
 }

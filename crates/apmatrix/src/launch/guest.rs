@@ -23,45 +23,45 @@ const BASE_COMMAND_LINE: &str = "console=ttysclp0 quiet nokaslr cryptomgr.notest
 
 /// Our plugin and what it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plugin {
+pub struct Plugin {
     /// The shared object.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Its arguments, `name=value`.
-    pub(crate) arguments: Vec<(String, String)>,
+    pub arguments: Vec<(String, String)>,
 }
 
 /// How to start a guest.
 #[derive(Debug, Clone)]
-pub(crate) struct Launch {
+pub struct Launch {
     /// The emulator.
-    pub(crate) qemu: Qemu,
+    pub qemu: Qemu,
     /// The guest's kernel.
-    pub(crate) kernel: PathBuf,
+    pub kernel: PathBuf,
     /// The guest's initramfs.
-    pub(crate) initrd: PathBuf,
+    pub initrd: PathBuf,
     /// More words for the kernel's command line.
-    pub(crate) append: String,
+    pub append: String,
     /// The plugin; a guest without it has no AP instructions.
-    pub(crate) plugin: Option<Plugin>,
+    pub plugin: Option<Plugin>,
     /// Virtual processors.
-    pub(crate) cpus: u32,
+    pub cpus: u32,
     /// Memory in MiB.
-    pub(crate) memory: u32,
+    pub memory: u32,
     /// Files added to the initramfs.
-    pub(crate) extra_files: Vec<ExtraFile>,
+    pub extra_files: Vec<ExtraFile>,
     /// More arguments for QEMU.
-    pub(crate) extra_arguments: Vec<OsString>,
+    pub extra_arguments: Vec<OsString>,
     /// A person sits at the console: QEMU's escape keys (Ctrl-A x and so on) work, and the guest's
     /// shell edits lines. Otherwise every byte goes to the guest and the shell does not echo.
-    pub(crate) terminal: bool,
+    pub terminal: bool,
     /// The initramfs is ours and says when its shell reads the console. [`Launch::run`] holds input
     /// from a pipe back until then; earlier the guest would drop it.
-    pub(crate) has_our_init: bool,
+    pub has_our_init: bool,
 }
 
 impl Launch {
     /// A guest of `image` with one processor and no plugin, on a terminal if standard input is one.
-    pub(crate) fn new(image: &Image) -> Self {
+    pub fn new(image: &Image) -> Self {
         Self {
             qemu: image.qemu.clone(),
             kernel: image.kernel.clone(),
@@ -80,7 +80,7 @@ impl Launch {
     /// Starts QEMU with the guest's console on `stdin` and `stdout` and QEMU's messages on `stderr`.
     ///
     /// The guest ends with the thread that calls this: QEMU asks the kernel to be killed then.
-    pub(crate) fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Guest> {
+    pub fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Guest> {
         let with_extra = self.initrd_with_extra()?;
         let initrd = with_extra
             .as_ref()
@@ -95,7 +95,7 @@ impl Launch {
     }
 
     /// Starts QEMU on this program's own console and waits for its end.
-    pub(crate) fn run(&self) -> Result<ExitStatus> {
+    pub fn run(&self) -> Result<ExitStatus> {
         if self.terminal || !self.has_our_init {
             let inherit = Stdio::inherit;
             return self.spawn(inherit(), inherit(), inherit())?.wait();
@@ -204,7 +204,7 @@ fn plugin_option(plugin: &Plugin) -> OsString {
 
 /// A running QEMU; it is killed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub struct Guest {
     child: Child,
     /// QEMU opens it by our descriptor.
     _initrd: Option<File>,
@@ -212,12 +212,12 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// The process.
-    pub(crate) fn child(&mut self) -> &mut Child {
+    pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
     /// Waits until the guest powers off (exit status 0) or QEMU fails.
-    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+    pub fn wait(mut self) -> Result<ExitStatus> {
         self.child.wait().context("cannot wait for QEMU")
     }
 }

@@ -5,11 +5,12 @@ mod guest;
 mod plugin;
 mod qemu;
 mod relay;
+pub mod vectors;
 
 /// The guest's init prints it when the shell is about to read the console.
 const READY: &str = "APMATRIX GUEST READY";
 
-pub(crate) use self::console::GuestConsole;
-pub(crate) use self::guest::{Guest, Launch, Plugin};
-pub(crate) use self::plugin::find_plugin;
-pub(crate) use self::qemu::{ACCEPTED, Qemu, Version};
+pub use self::console::GuestConsole;
+pub use self::guest::{Guest, Launch, Plugin};
+pub use self::plugin::find_plugin;
+pub use self::qemu::{ACCEPTED, Qemu, Version};

@@ -10,7 +10,7 @@ const FILE: &str = "libapmatrix_qemu.so";
 const INSTALLED: [&str; 2] = ["/usr/local/lib/apmatrix", "/usr/lib/apmatrix"];
 
 /// The plugin: the file that the user names, else the one beside this program or installed with it.
-pub(crate) fn find_plugin(named: Option<&Path>) -> Result<PathBuf> {
+pub fn find_plugin(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(file) = named {
         // QEMU takes a name without a slash for a library of the system.
         return file

@@ -12,21 +12,21 @@ use crate::image::find_program;
 /// The program's name.
 const PROGRAM: &str = "qemu-system-s390x";
 /// What the user is told when a QEMU does not fit.
-pub(crate) const ACCEPTED: &str = "QEMU for s390x >= 11.1 and < 12 (TCG plugin API 7)";
+pub const ACCEPTED: &str = "QEMU for s390x >= 11.1 and < 12 (TCG plugin API 7)";
 
 /// A QEMU release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version {
+pub struct Version {
     /// First number.
-    pub(crate) major: u32,
+    pub major: u32,
     /// Second number.
-    pub(crate) minor: u32,
+    pub minor: u32,
 }
 
 impl Version {
     /// Whether our plugin works with it: 11.1 is the first with plugin API 7 and refuses version 6,
     /// and a next major release may raise the API again.
-    pub(crate) fn is_accepted(self) -> bool {
+    pub fn is_accepted(self) -> bool {
         self >= Self {
             major: 11,
             minor: 1,
@@ -34,7 +34,7 @@ impl Version {
     }
 
     /// Reads `11.1.3` or a package version such as `1:11.1.3+ds-1`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.split_once(':').map_or(text, |(_epoch, rest)| rest);
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         let mut next = || numbers.next()?.parse().ok();
@@ -53,7 +53,7 @@ impl fmt::Display for Version {
 
 /// A QEMU that was started once to see its version, and fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Qemu {
+pub struct Qemu {
     program: PathBuf,
     arguments: Vec<OsString>,
     version: Version,
@@ -61,7 +61,7 @@ pub(crate) struct Qemu {
 
 impl Qemu {
     /// The system's QEMU; the error says why it cannot be used.
-    pub(crate) fn from_system() -> Result<Self> {
+    pub fn from_system() -> Result<Self> {
         let Some(program) = find_program(PROGRAM) else {
             bail!("there is no {PROGRAM} on the path; needed: {ACCEPTED}");
         };
@@ -69,14 +69,14 @@ impl Qemu {
     }
 
     /// A QEMU that the user names.
-    pub(crate) fn from_program(program: &Path) -> Result<Self> {
+    pub fn from_program(program: &Path) -> Result<Self> {
         Self::probe(program.to_path_buf(), Vec::new())
     }
 
     /// A QEMU unpacked into a private root with all of its libraries.
     ///
     /// It is started by the root's own dynamic loader, so that the host's C library may be older.
-    pub(crate) fn from_root(root: &Path, loader: &str, libraries: &str) -> Result<Self> {
+    pub fn from_root(root: &Path, loader: &str, libraries: &str) -> Result<Self> {
         let program = root.join("usr/bin").join(PROGRAM);
         let arguments = vec![
             OsString::from("--library-path"),
@@ -89,12 +89,12 @@ impl Qemu {
     }
 
     /// Its version.
-    pub(crate) fn version(&self) -> Version {
+    pub fn version(&self) -> Version {
         self.version
     }
 
     /// A command that starts it; the caller adds the machine.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         command

@@ -1,0 +1,128 @@
+//! Requests and responses of the control socket.
+
+use serde::{Deserialize, Serialize};
+
+/// What a client asks. `SPEC` and the terms are those of the transcripts (`card 3 14 A; dom 6`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Show the partition's hardware.
+    Show,
+    /// Replace the whole hardware configuration.
+    Set {
+        /// The new configuration.
+        spec: String,
+    },
+    /// Plug an adapter in.
+    AddAdapter {
+        /// Adapter number.
+        id: u8,
+        /// AP type, 10 (CEX4) to 14 (CEX8).
+        ap_type: u8,
+        /// Mode letter: A, C or P.
+        mode: char,
+    },
+    /// Take an adapter out.
+    RemoveAdapter {
+        /// Adapter number.
+        id: u8,
+    },
+    /// Give the partition a usage domain, which is then also a control domain.
+    AddDomain {
+        /// Domain number.
+        domain: u8,
+    },
+    /// Take a usage and control domain away.
+    RemoveDomain {
+        /// Domain number.
+        domain: u8,
+    },
+    /// Configure an adapter.
+    Configure {
+        /// Adapter number.
+        id: u8,
+    },
+    /// Deconfigure an adapter.
+    Deconfigure {
+        /// Adapter number.
+        id: u8,
+    },
+    /// Check-stop an adapter.
+    Checkstop {
+        /// Adapter number.
+        id: u8,
+    },
+    /// End an adapter's check-stop.
+    Recover {
+        /// Adapter number.
+        id: u8,
+    },
+    /// The last refusals, oldest first.
+    Log,
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// Done, and there is nothing to tell.
+    Done,
+    /// The hardware.
+    Hardware(ConsoleView),
+    /// The log.
+    Log(Vec<Refusal>),
+    /// Not done, for this reason.
+    Refused(String),
+}
+
+/// The partition's hardware as the console shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConsoleView {
+    /// The configuration as a `SPEC` that `set` accepts.
+    pub spec: String,
+    /// Adapters in ascending order.
+    pub adapters: Vec<AdapterView>,
+    /// Usage domains.
+    pub usage_domains: Vec<u8>,
+    /// Control domains.
+    pub control_domains: Vec<u8>,
+    /// Requests that reached a card, per queue that had any.
+    pub requests: Vec<CardCount>,
+}
+
+/// One adapter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AdapterView {
+    /// Adapter number.
+    pub id: u8,
+    /// Type and mode, as in `CEX8A`.
+    pub name: String,
+    /// `configured`, `deconfigured` or `checkstopped`.
+    pub state: String,
+}
+
+/// How many requests of a queue reached its card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardCount {
+    /// The queue, as `05.00ab`.
+    pub queue: String,
+    /// Requests since the queue exists.
+    pub count: u64,
+}
+
+/// Something that the administrator asked for and did not get.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Counts up by one for every refusal of this daemon.
+    pub number: u64,
+    /// Seconds since the epoch.
+    pub time: u64,
+    /// What was asked: an attribute's path below the tree, or a console verb.
+    pub what: String,
+    /// The text that was written, if any (shortened).
+    pub text: String,
+    /// The error's name, as in `EADDRINUSE`.
+    pub errno: String,
+    /// Why, with the facts.
+    pub reason: String,
+}

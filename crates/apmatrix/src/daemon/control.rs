@@ -1,0 +1,367 @@
+//! The control thread: the one owner of the host.
+//!
+//! ```text
+//!   event --> apply to a clone of the host --+-- Err: clone dropped, reason kept, errno answered
+//!                                            |
+//!                                            +-- Ok:  publish the clone --> effects --> answer
+//!                                                                                |
+//!                              removal of a device in use: answered when the ----+
+//!                              guest has let go (asked again every ten seconds)
+//! ```
+//!
+//! Control never waits: every event carries its answer as a function, and what takes time is a state of
+//! the host plus a timer here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use arch::{Apid, Errno};
+use machine::GuestId;
+use matrix::{Command, Effect, Host, HostError, MdevUuid, Outcome, VmId};
+
+use super::link::SessionLink;
+use super::listeners::Listeners;
+use super::platform::MachinePlatform;
+use super::{Desk, hmc};
+use crate::control::{Request, Response};
+use crate::rundir::RunDir;
+
+/// What is called with the result of an event, exactly once.
+pub(crate) type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
+
+/// A guest that does not let go of a device is asked again after this time (spec 5.6).
+const RELEASE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Something that control is told or asked.
+pub(crate) enum Event {
+    /// A write to an attribute, parsed.
+    Apply {
+        /// What it asks for.
+        command: Command,
+        /// The attribute, for the log.
+        path: String,
+        /// What was written, for the log.
+        text: Vec<u8>,
+        /// Answers write(2).
+        answer: Answer,
+    },
+    /// A VMM opens a mediated device.
+    Open {
+        /// The device.
+        mdev: MdevUuid,
+        /// The VM.
+        vm: VmId,
+        /// The machine's number for the guest, attached already.
+        guest: GuestId,
+        /// How its session is reached.
+        link: Arc<SessionLink>,
+        /// Answers the VMM.
+        answer: Answer,
+    },
+    /// A session ended.
+    Close {
+        /// Its device.
+        mdev: MdevUuid,
+        /// Tells the session thread that the device can be opened again.
+        answer: Answer,
+    },
+    /// The RESET request of a device.
+    Reset {
+        /// The device.
+        mdev: MdevUuid,
+        /// Answers the VMM: EIO when a queue did not end well.
+        answer: Answer,
+    },
+    /// The hardware console.
+    Console {
+        /// What it asks.
+        request: Request,
+        /// Answers it.
+        answer: Box<dyn FnOnce(Response) + Send>,
+    },
+    /// A card model failed.
+    Broken(Apid),
+    /// The daemon ends.
+    Stop,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Apply { .. } => "Apply",
+            Self::Open { .. } => "Open",
+            Self::Close { .. } => "Close",
+            Self::Reset { .. } => "Reset",
+            Self::Console { .. } => "Console",
+            Self::Broken(_) => "Broken",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+impl Event {
+    /// Answers an event that nobody will handle.
+    pub(super) fn refuse(self, errno: Errno) {
+        match self {
+            Self::Apply { answer, .. }
+            | Self::Open { answer, .. }
+            | Self::Close { answer, .. }
+            | Self::Reset { answer, .. } => answer(Err(errno)),
+            Self::Console { answer, .. } => {
+                answer(Response::Refused("the daemon is ending".to_owned()));
+            }
+            Self::Broken(_) | Self::Stop => {}
+        }
+    }
+}
+
+/// Where the sockets of mediated devices come and go.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// Who listens.
+    pub(crate) listeners: Arc<Listeners>,
+    /// Where the sockets are.
+    pub(crate) run_dir: RunDir,
+}
+
+/// A removal that waits for its guest.
+struct Removal {
+    answer: Answer,
+    ask_again: Instant,
+}
+
+/// The owner of the host.
+pub(crate) struct Control {
+    host: Host,
+    platform: MachinePlatform,
+    desk: Desk,
+    sockets: Sockets,
+    links: BTreeMap<MdevUuid, Arc<SessionLink>>,
+    removals: BTreeMap<MdevUuid, Removal>,
+    next_scan: Instant,
+}
+
+impl Control {
+    /// The owner of `host`, which is published already.
+    pub(crate) fn new(host: Host, platform: MachinePlatform, desk: Desk, sockets: Sockets) -> Self {
+        let next_scan = Instant::now() + scan_interval(&host);
+        let (links, removals) = Default::default();
+        Self {
+            host,
+            platform,
+            desk,
+            sockets,
+            links,
+            removals,
+            next_scan,
+        }
+    }
+
+    /// Handles events until the daemon ends.
+    pub(crate) fn run(mut self, inbox: &Receiver<Event>) {
+        loop {
+            let timers = self.removals.values().map(|removal| removal.ask_again);
+            let next = timers
+                .chain([self.next_scan])
+                .min()
+                .unwrap_or(self.next_scan);
+            match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout) => self.run_timers(),
+            }
+        }
+        for link in self.links.values() {
+            link.close();
+        }
+        for (_, removal) in self.removals {
+            (removal.answer)(Err(Errno::ENODEV));
+        }
+        while let Ok(event) = inbox.try_recv() {
+            event.refuse(Errno::ENODEV);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Apply {
+                command,
+                path,
+                text,
+                answer,
+            } => match self.apply(command) {
+                Ok(Outcome::Pending(mdev)) => {
+                    let ask_again = Instant::now() + RELEASE_INTERVAL;
+                    self.removals.insert(mdev, Removal { answer, ask_again });
+                }
+                Ok(Outcome::Done | Outcome::ResetFailed { .. }) => answer(Ok(())),
+                Err(error) => {
+                    let errno = error.errno();
+                    self.desk
+                        .refusals
+                        .record(&path, &text, errno, error.to_string());
+                    answer(Err(errno));
+                }
+            },
+            Event::Open {
+                mdev,
+                vm,
+                guest,
+                link,
+                answer,
+            } => {
+                answer(self.open(mdev, vm, guest, link));
+            }
+            Event::Close { mdev, answer } => answer(self.close(mdev)),
+            Event::Reset { mdev, answer } => answer(match self.apply(Command::ResetDevice(mdev)) {
+                Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.errno()),
+            }),
+            Event::Console { request, answer } => answer(self.console(&request)),
+            Event::Broken(apid) => {
+                if let Err(error) = self.desk.machine.checkstop(apid) {
+                    tracing::warn!("cannot check-stop adapter {apid}: {error}");
+                }
+                self.apply_quietly(Command::HardwareChanged);
+            }
+            Event::Stop => {}
+        }
+    }
+
+    /// Applies a command to a clone of the host; publishes it on success and drops it otherwise.
+    fn apply(&mut self, command: Command) -> Result<Outcome, HostError> {
+        let mut next = self.host.clone();
+        let effects = next
+            .apply(command, &mut self.platform)
+            .inspect_err(|error| {
+                for line in error.log_lines() {
+                    tracing::warn!("{line}");
+                }
+            })?;
+        if scan_interval(&next) != scan_interval(&self.host) {
+            self.next_scan = Instant::now() + scan_interval(&next);
+        }
+        self.host = next;
+        self.desk.snapshot.store(Arc::new(self.host.clone()));
+        for effect in effects.list {
+            self.perform(effect);
+        }
+        Ok(effects.outcome)
+    }
+
+    /// Applies what nobody waits for.
+    fn apply_quietly(&mut self, command: Command) {
+        if let Err(error) = self.apply(command) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::ConfigChanged(mdev) => {
+                self.links.get(&mdev).inspect(|link| link.config_changed());
+            }
+            Effect::ReleaseRequest(mdev) => {
+                self.links.get(&mdev).inspect(|link| link.request());
+            }
+            Effect::Created(mdev) => {
+                let path = self.sockets.run_dir.mdev_socket(&mdev.to_string());
+                if let Err(error) = self.sockets.listeners.add(mdev, path) {
+                    tracing::error!(%mdev, "the device cannot be opened: {error:#}");
+                }
+            }
+            Effect::Removed(mdev) => {
+                self.sockets.listeners.remove(mdev);
+                if let Some(removal) = self.removals.remove(&mdev) {
+                    (removal.answer)(Ok(()));
+                }
+            }
+            Effect::Uevent(event) => tracing::debug!("uevent: {event:?}"),
+            Effect::Log(line) => tracing::warn!("{line}"),
+        }
+    }
+
+    fn open(
+        &mut self,
+        mdev: MdevUuid,
+        vm: VmId,
+        guest: GuestId,
+        link: Arc<SessionLink>,
+    ) -> Result<(), Errno> {
+        if self.links.contains_key(&mdev) {
+            return Err(Errno::EBUSY);
+        }
+        self.platform.connect(mdev, guest);
+        self.links.insert(mdev, link);
+        self.apply(Command::Open { mdev, vm: Some(vm) })
+            .map(|_| ())
+            .map_err(|error| {
+                self.platform.disconnect(mdev);
+                self.links.remove(&mdev);
+                let errno = error.errno();
+                self.desk.refusals.record(
+                    "open",
+                    mdev.to_string().as_bytes(),
+                    errno,
+                    error.to_string(),
+                );
+                errno
+            })
+    }
+
+    fn close(&mut self, mdev: MdevUuid) -> Result<(), Errno> {
+        self.links.remove(&mdev);
+        let closed = self.apply(Command::Close(mdev));
+        self.platform.disconnect(mdev);
+        closed.map(|_| ()).map_err(|error| error.errno())
+    }
+
+    fn console(&mut self, request: &Request) -> Response {
+        match request {
+            Request::Show => return hmc::show(&self.desk.machine),
+            Request::Log => return Response::Log(self.desk.refusals.all()),
+            _ => {}
+        }
+        match hmc::operate(&self.desk.machine, request) {
+            // The hardware announces a change, and the bus looks at it at once.
+            Ok(()) => {
+                self.apply_quietly(Command::HardwareChanged);
+                Response::Done
+            }
+            Err(error) => {
+                let what = format!("hmc {request:?}");
+                self.desk
+                    .refusals
+                    .record(&what, b"", Errno::EINVAL, error.to_string());
+                Response::Refused(error.to_string())
+            }
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = Instant::now();
+        if self.next_scan <= now {
+            self.apply_quietly(Command::Rescan);
+            self.next_scan = now + scan_interval(&self.host);
+        }
+        let due: Vec<MdevUuid> = self
+            .removals
+            .iter_mut()
+            .filter(|(_, removal)| removal.ask_again <= now)
+            .map(|(mdev, removal)| {
+                removal.ask_again = now + RELEASE_INTERVAL;
+                *mdev
+            })
+            .collect();
+        for mdev in due {
+            self.apply_quietly(Command::RepeatReleaseRequest(mdev));
+        }
+    }
+}
+
+fn scan_interval(host: &Host) -> Duration {
+    Duration::from_secs(u64::from(host.bus().config_time()))
+}

@@ -1,0 +1,30 @@
+//! The daemon: one machine, one host, their tree, and the guests that come to it.
+//!
+//! ```text
+//!   FUSE threads --store--> +---------+ <--open, reset, close-- sessions (a thread per connection)
+//!   console  ----request--> | control | --rings SessionLink-->      |
+//!                           +---------+                             | instructions
+//!                                | commands                         v
+//!                                v                              +---------+   doorbell   +---------+
+//!                              host ------ masks, resets -----> | machine | -----------> | engines |
+//!                                                               +---------+              +---------+
+//! ```
+//!
+//! Reads never reach control: they are served from the published snapshot.
+
+mod console_server;
+mod control;
+mod desk;
+mod engines;
+mod hmc;
+mod link;
+mod listeners;
+mod machine_file;
+mod platform;
+mod refusals;
+mod session;
+mod start;
+
+pub(crate) use desk::Desk;
+pub(crate) use machine_file::Machinery;
+pub(crate) use start::{Daemon, Options};

@@ -1,0 +1,88 @@
+//! What the host finds below it: the machine's instructions, the guests' masks, the adapters'
+//! configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arch::{ApInstructions, Apcb, Apid, Apqn, Errno, Facilities, Instruction, Outcome};
+use machine::{GuestId, Machine, SetMasksError};
+use matrix::{MaskConflict, MdevUuid, Platform};
+
+/// The platform of a host that runs on our machine.
+#[derive(Debug)]
+pub(crate) struct MachinePlatform {
+    machine: Arc<Machine>,
+    /// Which guest holds which mediated device.
+    guests: BTreeMap<MdevUuid, GuestId>,
+}
+
+impl MachinePlatform {
+    /// No guest yet.
+    pub(crate) fn new(machine: Arc<Machine>) -> Self {
+        Self {
+            machine,
+            guests: BTreeMap::new(),
+        }
+    }
+
+    /// The masks of `mdev` are from now on those of `guest`.
+    pub(crate) fn connect(&mut self, mdev: MdevUuid, guest: GuestId) {
+        self.guests.insert(mdev, guest);
+    }
+
+    /// `mdev` has no guest any more.
+    pub(crate) fn disconnect(&mut self, mdev: MdevUuid) {
+        self.guests.remove(&mdev);
+    }
+
+    /// The guest of a mediated device.
+    pub(crate) fn guest_of(&self, mdev: MdevUuid) -> Option<GuestId> {
+        self.guests.get(&mdev).copied()
+    }
+}
+
+impl ApInstructions for MachinePlatform {
+    fn facilities(&self) -> Facilities {
+        self.machine.facilities()
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        self.machine.host().execute(instruction, reply)
+    }
+}
+
+impl Platform for MachinePlatform {
+    fn set_masks(&mut self, mdev: MdevUuid, apcb: &Apcb) -> Result<(), MaskConflict> {
+        let Some(guest) = self.guest_of(mdev) else {
+            return Ok(());
+        };
+        self.machine.set_masks(guest, apcb).map_err(|error| {
+            // The host's own validation excludes this; it is the last defence, so say it loudly.
+            tracing::error!(%mdev, "the machine refused a guest's masks: {error}");
+            let (apqn, by) = match error {
+                SetMasksError::QueueHeld { apqn, by } => (apqn, by),
+                SetMasksError::NotAttached { id } => (Apqn::new(0, 0), id),
+            };
+            let holder = self.guests.iter().find(|(_, holder)| **holder == by);
+            MaskConflict {
+                apqn,
+                holder: holder.map_or(mdev, |(mdev, _)| *mdev),
+            }
+        })
+    }
+
+    fn clear_masks(&mut self, mdev: MdevUuid) {
+        if let Some(guest) = self.guest_of(mdev) {
+            self.machine.clear_masks(guest);
+        }
+    }
+
+    fn configure_adapter(&mut self, apid: Apid, configured: bool) -> Result<(), Errno> {
+        let done = if configured {
+            self.machine.configure(apid)
+        } else {
+            self.machine.deconfigure(apid)
+        };
+        done.map_err(|_| Errno::EIO)
+    }
+}

@@ -1,0 +1,140 @@
+//! A mediated device's channel, seen from the daemon: opening, executing, closing.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arch::{ApInstructions, Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags};
+use device::{ApcbView, DeviceBackend, DeviceSession, Grant, OpenRequest, Wakeup};
+use machine::{GuestCpu, GuestId, Machine};
+use matrix::{MdevUuid, VmId};
+
+use super::Desk;
+use super::control::Event;
+use super::link::SessionLink;
+
+/// Facilities that a guest can have. Adapter interruptions are not delivered yet.
+const OFFERED: Facilities = Facilities::APQCI.union(Facilities::APFT);
+
+/// Opens one mediated device for whoever connects.
+#[derive(Debug)]
+pub(crate) struct MdevBackend {
+    desk: Desk,
+    mdev: MdevUuid,
+}
+
+impl MdevBackend {
+    /// The backend of `mdev`.
+    pub(crate) fn new(desk: Desk, mdev: MdevUuid) -> Self {
+        Self { desk, mdev }
+    }
+}
+
+/// A guest that holds a mediated device.
+#[derive(Debug)]
+pub(crate) struct MdevSession {
+    desk: Desk,
+    mdev: MdevUuid,
+    cpu: GuestCpu<Arc<Machine>>,
+    link: Arc<SessionLink>,
+    grant: Grant,
+}
+
+impl DeviceBackend for MdevBackend {
+    type Session = MdevSession;
+
+    fn open(&self, request: &OpenRequest) -> Result<MdevSession, Errno> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let guest = GuestId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let machine = &self.desk.machine;
+        let apxa = machine.config().apxa();
+        let format = match request.crycb_format {
+            CrycbFormat::Format2 if !apxa => CrycbFormat::Format1,
+            format => format,
+        };
+        let facilities = request.facilities & OFFERED & machine.facilities();
+        machine
+            .attach_guest(guest, format, facilities)
+            .map_err(|_| Errno::EINVAL)?;
+        let opened = SessionLink::new()
+            .map_err(|_| Errno::ENOMEM)
+            .and_then(|link| {
+                let link = Arc::new(link);
+                let open = |answer| Event::Open {
+                    mdev: self.mdev,
+                    vm: VmId(request.vm.as_str().into()),
+                    guest,
+                    link: Arc::clone(&link),
+                    answer,
+                };
+                self.desk.ask_control(open)?;
+                Ok(link)
+            });
+        let link = opened.inspect_err(|errno| {
+            tracing::info!(mdev = %self.mdev, "open refused: {errno}");
+            machine.detach_guest(guest);
+        })?;
+        Ok(MdevSession {
+            desk: self.desk.clone(),
+            mdev: self.mdev,
+            cpu: machine.guest_shared(guest),
+            link,
+            grant: Grant {
+                facilities,
+                crycb_format: format,
+                apxa: apxa && format == CrycbFormat::Format2,
+            },
+        })
+    }
+}
+
+impl DeviceSession for MdevSession {
+    fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        self.cpu.execute(instruction, reply)
+    }
+
+    fn apcb(&self) -> ApcbView {
+        let machine = &self.desk.machine;
+        let apcb = machine.masks(self.cpu.id()).unwrap_or(Apcb::EMPTY);
+        let mut qci = machine.config().qci_block();
+        qci.flags.remove(QciFlags::APSB);
+        (qci.apm, qci.aqm, qci.adm) = (apcb.apm, apcb.aqm, apcb.adm);
+        ApcbView {
+            generation: self.link.generation(),
+            apcb,
+            qci,
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Errno> {
+        let mdev = self.mdev;
+        self.desk
+            .ask_control(|answer| Event::Reset { mdev, answer })
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.link.fd())
+    }
+
+    fn woken(&mut self) -> Wakeup {
+        self.link.take()
+    }
+}
+
+impl Drop for MdevSession {
+    fn drop(&mut self) {
+        let (mdev, guest) = (self.mdev, self.cpu.id());
+        // After this the device can be opened again, so wait for control to have closed it.
+        let closed = self
+            .desk
+            .ask_control(|answer| Event::Close { mdev, answer });
+        self.desk.machine.detach_guest(guest);
+        if let Err(errno) = closed {
+            tracing::debug!(%mdev, "close: {errno}");
+        }
+    }
+}

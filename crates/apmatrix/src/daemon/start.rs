@@ -1,0 +1,161 @@
+//! Putting the daemon together, in the order in which its parts need each other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use device::{Limits, serve};
+use machine::Machine;
+use matrix::Host;
+
+use super::console_server::{self, ConsoleServer};
+use super::control::{Control, Event, Sockets};
+use super::listeners::Listeners;
+use super::platform::MachinePlatform;
+use super::refusals::Refusals;
+use super::session::MdevBackend;
+use super::{Desk, Machinery, engines};
+use crate::control::{Request, Response};
+use crate::fuse::{TreeFs, clear_stale, mount};
+use crate::rundir::{Claim, DaemonRecord, RunDir};
+
+/// How to start a daemon.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Where its tree and sockets are.
+    pub(crate) run_dir: RunDir,
+    /// Where it keeps state.
+    pub(crate) state_dir: PathBuf,
+    /// The hardware, and the host's kernel parameters.
+    pub(crate) machine: Machinery,
+    /// Whether the tree is mounted.
+    pub(crate) mounts: bool,
+    /// Whether this process lives in user and mount namespaces of its own.
+    pub(crate) own_namespace: bool,
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    desk: Desk,
+    control: JoinHandle<()>,
+    listeners: Arc<Listeners>,
+    console: ConsoleServer,
+    mounted: Option<fuser::BackgroundSession>,
+    _claim: Claim,
+}
+
+impl Daemon {
+    /// Starts everything; returns when the tree can be used.
+    ///
+    /// # Errors
+    /// What is missing or taken, and what to do about it. Nothing stays behind.
+    pub(crate) fn start(options: &Options) -> Result<Self> {
+        let run_dir = &options.run_dir;
+        let claim = run_dir.claim()?;
+        clear_stale(&run_dir.sys());
+        std::fs::create_dir_all(run_dir.sys())?;
+        std::fs::create_dir_all(&options.state_dir)
+            .with_context(|| format!("cannot create {}", options.state_dir.display()))?;
+
+        let (bell, work) = engines::bell();
+        let ring = Box::new(move |apqn| {
+            // Without engines the daemon is ending and nobody waits for the reply.
+            bell.send(apqn).ok();
+        });
+        let machine = Arc::new(Machine::new(&options.machine.partition, ring)?);
+        let mut platform = MachinePlatform::new(Arc::clone(&machine));
+        let host = Host::boot(&options.machine.boot, &mut platform);
+
+        let (events, inbox) = channel();
+        let desk = Desk {
+            snapshot: Arc::new(ArcSwap::from_pointee(host.clone())),
+            control: events,
+            machine: Arc::clone(&machine),
+            refusals: Arc::new(Refusals::default()),
+        };
+        let broken = desk.control.clone();
+        engines::start(&machine, work, move |apid| {
+            broken.send(Event::Broken(apid)).ok();
+        })?;
+        let listeners = listen(&desk)?;
+        let sockets = Sockets {
+            listeners: Arc::clone(&listeners),
+            run_dir: run_dir.clone(),
+        };
+        let control = Control::new(host, platform, desk.clone(), sockets);
+        let control = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control.run(&inbox))
+            .context("cannot start the control thread")?;
+        let console = desk.clone();
+        let console = console_server::serve(&run_dir.control_socket(), move |request| {
+            console.console(request)
+        })?;
+
+        let mounted = if options.mounts {
+            let owner = (
+                nix::unistd::geteuid().as_raw(),
+                nix::unistd::getegid().as_raw(),
+            );
+            Some(mount(TreeFs::new(desk.clone(), owner), &run_dir.sys())?)
+        } else {
+            None
+        };
+        claim.announce(&DaemonRecord {
+            pid: std::process::id(),
+            state_dir: options.state_dir.clone(),
+            own_namespace: options.own_namespace,
+        })?;
+        Ok(Self {
+            desk,
+            control,
+            listeners,
+            console,
+            mounted,
+            _claim: claim,
+        })
+    }
+
+    /// Its front desk.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Asks the hardware console.
+    pub(crate) fn console(&self, request: Request) -> Response {
+        self.desk.console(request)
+    }
+
+    /// Ends the daemon: guests are disconnected, then the tree is unmounted.
+    pub(crate) fn stop(self) {
+        if self.desk.control.send(Event::Stop).is_ok() && self.control.join().is_err() {
+            tracing::error!("the control thread had failed");
+        }
+        self.console.stop();
+        self.listeners.stop();
+        if let Some(Err(error)) = self.mounted.map(fuser::BackgroundSession::umount_and_join) {
+            tracing::warn!("cannot unmount the tree: {error}");
+        }
+    }
+}
+
+/// Sockets of mediated devices; each connection is served on a thread of its own.
+fn listen(desk: &Desk) -> Result<Arc<Listeners>> {
+    let desk = desk.clone();
+    Listeners::start(move |mdev, stream| {
+        let backend = MdevBackend::new(desk.clone(), mdev);
+        let served = thread::Builder::new()
+            .name("session".into())
+            .spawn(move || {
+                let end = serve(stream, &backend, &Limits::default());
+                tracing::debug!(%mdev, "session ended: {end}");
+            });
+        if let Err(error) = served {
+            tracing::warn!(%mdev, "cannot serve a connection: {error}");
+        }
+    })
+}

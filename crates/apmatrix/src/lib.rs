@@ -1,0 +1,34 @@
+//! Crypto Express adapters and the `vfio_ap` AP matrix in user space: the parts of the program.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`verbs`] | the command line |
+//! | `daemon` | control thread, sessions, engines, hardware console |
+//! | `fuse` | the tree as a file system |
+//! | [`admin`] | a tree seen through its files |
+//! | [`control`] | the control socket's protocol |
+//! | [`namespace`] | where the tree is visible |
+//! | [`rundir`] | directories of an instance |
+//! | [`image`], [`launch`] | the guest image; QEMU with a guest |
+//! | [`workload`] | RSA requests with the answers that OpenSSL computed |
+//! | `replay` | recorded transcripts against the tree |
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod bench;
+pub mod control;
+mod daemon;
+mod demo;
+mod emulator;
+mod fuse;
+pub mod image;
+pub mod launch;
+pub mod namespace;
+mod replay;
+pub mod rundir;
+#[allow(
+    clippy::doc_markdown,
+    reason = "doc comments of options are the help text"
+)]
+pub mod verbs;
+pub mod workload;

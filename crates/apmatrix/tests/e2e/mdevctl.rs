@@ -1,0 +1,155 @@
+//! Unmodified mdevctl under `apmatrix run`, as root and as an ordinary user.
+
+use std::fs;
+use std::process::Output;
+
+use crate::instance::{A, B, Instance, User};
+use crate::tier::{Tier, cache};
+
+fn definition(attributes: &[(&str, &str)]) -> String {
+    let attributes: Vec<String> = attributes
+        .iter()
+        .map(|(name, value)| format!("{{\"{name}\":\"{value}\"}}"))
+        .collect();
+    format!(
+        "{{\"mdev_type\":\"vfio_ap-passthrough\",\"start\":\"manual\",\"attrs\":[{}]}}",
+        attributes.join(",")
+    )
+}
+
+fn mdevctl(instance: &Instance, arguments: &[&str]) -> Output {
+    let program = cache().join("mdevctl/usr/bin/mdevctl");
+    let mut words = vec!["run", "--", program.to_str().expect("a plain path")];
+    words.extend(arguments);
+    instance.verb(&words)
+}
+
+fn succeed(instance: &Instance, arguments: &[&str]) -> String {
+    let output = mdevctl(instance, arguments);
+    assert!(output.status.success(), "mdevctl {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn session(instance: &Instance) {
+    let types = succeed(instance, &["types"]);
+    for word in [
+        "vfio_ap-passthrough",
+        "65536",
+        "vfio-ap",
+        "VFIO AP Passthrough Device",
+    ] {
+        assert!(types.contains(word), "{types}");
+    }
+    instance.set("bus/ap/apmask", "-5,-6");
+    let json = instance.file(
+        "device.json",
+        &definition(&[
+            ("assign_adapter", "5"),
+            ("assign_adapter", "0x06"),
+            ("assign_domain", "4"),
+            ("assign_domain", "0x47"),
+            ("assign_control_domain", "4"),
+        ]),
+    );
+    succeed(
+        instance,
+        &[
+            "define",
+            "--parent",
+            "matrix",
+            "--uuid",
+            A,
+            "--jsonfile",
+            &json,
+        ],
+    );
+    succeed(instance, &["start", "--uuid", A]);
+    let dir = format!("devices/vfio_ap/matrix/{A}");
+    assert_eq!(
+        instance.read(&format!("{dir}/matrix")),
+        "05.0004\n05.0047\n06.0004\n06.0047\n"
+    );
+    assert_eq!(instance.read(&format!("{dir}/control_domains")), "0004\n");
+    let listed = succeed(instance, &["list", "--dumpjson"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(
+        listed[0]["matrix"][0][A]["mdev_type"], "vfio_ap-passthrough",
+        "{listed}"
+    );
+    succeed(instance, &["stop", "--uuid", A]);
+    assert!(!instance.exists(&dir));
+
+    succeed(
+        instance,
+        &[
+            "modify",
+            "--uuid",
+            A,
+            "--addattr=assign_domain",
+            "--value=5",
+        ],
+    );
+    let defined = succeed(instance, &["list", "--defined", "--verbose"]);
+    assert!(
+        defined.contains(A) && defined.contains("\"assign_domain\":\"5\""),
+        "{defined}"
+    );
+    succeed(instance, &["start", "--uuid", A]);
+    assert!(
+        instance
+            .read(&format!("{dir}/matrix"))
+            .contains("06.0005\n")
+    );
+
+    // Adapter 4 is the host's: the start must fail and leave nothing behind.
+    let json = instance.file(
+        "refused.json",
+        &definition(&[("assign_domain", "4"), ("assign_adapter", "4")]),
+    );
+    succeed(
+        instance,
+        &[
+            "define",
+            "--parent",
+            "matrix",
+            "--uuid",
+            B,
+            "--jsonfile",
+            &json,
+        ],
+    );
+    let refused = mdevctl(instance, &["start", "--uuid", B]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(!instance.exists(&format!("devices/vfio_ap/matrix/{B}")));
+
+    succeed(instance, &["stop", "--uuid", A]);
+    for uuid in [A, B] {
+        succeed(instance, &["undefine", "--uuid", uuid]);
+    }
+    assert_eq!(succeed(instance, &["list", "--defined"]).trim(), "");
+    let matrix_dir = "devices/vfio_ap/matrix/mdev_supported_types/vfio_ap-passthrough";
+    assert_eq!(
+        instance.read(&format!("{matrix_dir}/available_instances")),
+        "65536\n"
+    );
+
+    let modprobe = instance.verb(&["run", "--", "modprobe", "vfio_ap"]);
+    assert!(modprobe.status.success(), "{modprobe:?}");
+}
+
+#[test]
+fn as_root() {
+    if Tier::Mdevctl.is_there() {
+        session(&Instance::start());
+    }
+}
+
+/// The daemon and the tools belong to an ordinary user; the tree is in a user namespace.
+#[test]
+fn as_an_ordinary_user() {
+    if Tier::Mdevctl.is_there() {
+        let instance = Instance::of(User::Ordinary);
+        assert!(fs::read_dir(instance.sys("")).is_ok_and(|mut dir| dir.next().is_none()));
+        session(&instance);
+    }
+}

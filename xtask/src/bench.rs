@@ -1,0 +1,28 @@
+//! Measurements. Each prints ratios against something else of the same run, because machines are
+//! noisy.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::sh::{cargo, run as sh};
+use crate::test::{cache, program};
+
+/// Runs one measurement.
+///
+/// # Errors
+/// When the name is unknown or the measurement fails.
+pub(crate) fn run(name: &str) -> Result<()> {
+    match name {
+        "guest-rsa" => guest_rsa(),
+        _ => bail!("there is no benchmark {name}; there is: guest-rsa"),
+    }
+}
+
+/// RSA-2048 CRT per second in a Linux guest through the accelerator, beside the guest's own software.
+fn guest_rsa() -> Result<()> {
+    sh(&mut cargo(&["build", "--release"]))?;
+    sh(Command::new(program())
+        .args(["bench", "guest-rsa"])
+        .env("APMATRIX_IMAGE_DIR", cache().join("image")))
+}

@@ -1,0 +1,30 @@
+//! What must hold before a change lands, cheap checks first.
+
+use anyhow::Result;
+
+use crate::sh::{cargo, run as sh, say};
+use crate::{test, tidy};
+
+/// Format, invariants, lints, documentation, then all tests.
+pub(crate) fn run() -> Result<()> {
+    sh(&mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    sh(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    sh(cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ])
+    .env("RUSTDOCFLAGS", "-D warnings"))?;
+    test::run(test::Length::Short)?;
+    say("ci: everything passed");
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! All tests, in tiers. What a tier lacks is printed with its reason; under `CI=true` a skipped tier
+//! is a failure.
+//!
+//! | tier | needs |
+//! |---|---|
+//! | unit | a Rust toolchain, a C compiler, make, perl |
+//! | mount | `/dev/fuse` and the right to mount |
+//! | mdevctl | the mount tier; fetches mdevctl |
+//! | guest | apt and Debian's keyring; fetches QEMU, a kernel, a few guest programs |
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::sh::{cargo, root, run as sh, say};
+
+/// How long the tests may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Length {
+    /// What every change runs.
+    Short,
+    /// Model checking, fuzzing, soak.
+    Nightly,
+}
+
+/// Folder for what the tiers fetch.
+pub(crate) fn cache() -> PathBuf {
+    root().join("target/cache")
+}
+
+/// The program of the release profile.
+pub(crate) fn program() -> PathBuf {
+    root().join("target/release/apmatrix")
+}
+
+/// Runs every tier.
+///
+/// # Errors
+/// When a test fails, or a tier is skipped under `CI=true`.
+pub(crate) fn run(length: Length) -> Result<()> {
+    sh(&mut cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "apmatrix",
+    ]))?;
+    sh(&mut cargo(&["build", "--release"]))?;
+    sh(&mut cargo(&[
+        "test",
+        "--release",
+        "-p",
+        "apmatrix",
+        "--lib",
+        "--bins",
+    ]))?;
+
+    let mut skipped = Vec::new();
+    let mut skip = |tier: &str, reason: &anyhow::Error| {
+        say(&format!("SKIPPED tier {tier}: {reason:#}"));
+        skipped.push(tier.to_owned());
+    };
+    let mut end_to_end = cargo(&["test", "--release", "-p", "apmatrix", "--test", "e2e"]);
+    end_to_end.env("APMATRIX_TEST_CACHE", cache());
+    if length == Length::Nightly {
+        end_to_end.env("APMATRIX_NIGHTLY", "1");
+    }
+    if Path::new("/dev/fuse").exists() {
+        open_fuse_to_everybody();
+        end_to_end.env("APMATRIX_TIER_MOUNT", "1");
+        match prepare_mdevctl() {
+            Ok(()) => drop(end_to_end.env("APMATRIX_TIER_MDEVCTL", "1")),
+            Err(reason) => skip("mdevctl", &reason),
+        }
+        match prepare_image() {
+            Ok(()) => drop(end_to_end.env("APMATRIX_TIER_GUEST", "1")),
+            Err(reason) => skip("guest", &reason),
+        }
+    } else {
+        let reason = "there is no /dev/fuse (modprobe fuse, or pass the device in)";
+        skip("mount", &anyhow::anyhow!(reason));
+    }
+    // Guests are slow and the machine is small: two at a time is what two cores carry.
+    sh(end_to_end.args(["--", "--test-threads=2"]))?;
+    if !skipped.is_empty() && std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        bail!("tiers were skipped: {}", skipped.join(", "));
+    }
+    Ok(())
+}
+
+/// A test runs as an ordinary user. udev gives everybody /dev/fuse; a bare container may not.
+fn open_fuse_to_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    let everybody = std::fs::Permissions::from_mode(0o666);
+    if std::fs::set_permissions("/dev/fuse", everybody).is_err() {
+        say("the mode of /dev/fuse stays as it is (not root)");
+    }
+}
+
+/// Builds the guest image with the program's own means.
+fn prepare_image() -> Result<()> {
+    sh(Command::new(program())
+        .args(["guest", "image", "--out"])
+        .arg(cache().join("image")))
+}
+
+/// Unpacks Debian's mdevctl; nothing is installed.
+fn prepare_mdevctl() -> Result<()> {
+    let root = cache().join("mdevctl");
+    if root.join("usr/bin/mdevctl").exists() {
+        return Ok(());
+    }
+    let packages = cache().join("packages");
+    std::fs::create_dir_all(&packages)?;
+    let download = || {
+        sh(Command::new("apt-get")
+            .args(["download", "mdevctl"])
+            .current_dir(&packages))
+    };
+    if download().is_err() {
+        // A machine that has never looked has no package lists yet.
+        sh(Command::new("apt-get").arg("update"))?;
+        download()?;
+    }
+    for entry in std::fs::read_dir(&packages)? {
+        sh(Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(entry?.path())
+            .arg(&root))?;
+    }
+    Ok(())
+}
