@@ -14,7 +14,7 @@ mod mount;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arch::Errno;
@@ -23,6 +23,7 @@ use fuser::{
     LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
+use matrix::Host;
 use sysfs::{Kind, Node, PAGE, Tree};
 
 use crate::daemon::Desk;
@@ -36,10 +37,19 @@ const TTL: Duration = Duration::ZERO;
 pub(crate) struct TreeFs {
     desk: Desk,
     owner: (u32, u32),
-    /// Texts of files that are being read, by handle.
-    open: Mutex<BTreeMap<u64, Arc<[u8]>>>,
+    /// What open files and directories go on with, by handle.
+    open: Mutex<BTreeMap<u64, Opened>>,
     next_handle: AtomicU64,
     mounted: SystemTime,
+}
+
+/// What a handle remembers between two calls.
+#[derive(Debug)]
+enum Opened {
+    /// The text of an attribute since it was read from its beginning.
+    Text(Arc<[u8]>),
+    /// The host when the directory was opened, so that names do not shift under a reader.
+    Directory(Arc<Host>),
 }
 
 impl TreeFs {
@@ -66,20 +76,15 @@ impl TreeFs {
 
     fn attr(&self, tree: &Tree<'_>, node: Node) -> Result<FileAttr, Errno> {
         let kind = tree.kind(node).ok_or(Errno::ENOENT)?;
-        let (file_type, size) = match kind {
-            Kind::Directory => (FileType::Directory, 0),
-            Kind::File => (FileType::RegularFile, PAGE as u64),
-            Kind::Link => (FileType::Symlink, 0),
-        };
         Ok(FileAttr {
             ino: INodeNo(node.ino()),
-            size,
+            size: if kind == Kind::File { PAGE as u64 } else { 0 },
             blocks: 0,
             atime: self.mounted,
             mtime: self.mounted,
             ctime: self.mounted,
             crtime: self.mounted,
-            kind: file_type,
+            kind: file_type(kind),
             perm: tree.mode(node).ok_or(Errno::ENOENT)?,
             nlink: if kind == Kind::Directory { 2 } else { 1 },
             uid: self.owner.0,
@@ -91,19 +96,24 @@ impl TreeFs {
     }
 
     fn text(&self, ino: INodeNo, handle: FileHandle, offset: u64) -> Result<Arc<[u8]>, Errno> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if offset > 0
-            && let Some(text) = open.get(&handle.0)
+            && let Some(Opened::Text(text)) = self.opened().get(&handle.0)
         {
             return Ok(Arc::clone(text));
         }
-        let text: Arc<[u8]> = self
-            .with_node(ino, |tree, node| {
-                tree.show(node, &mut self.desk.instructions())
-            })?
-            .into();
-        open.insert(handle.0, Arc::clone(&text));
+        let show = |tree: &Tree<'_>, node| tree.show(node, &mut self.desk.instructions());
+        let text: Arc<[u8]> = self.with_node(ino, show)?.into();
+        self.opened()
+            .insert(handle.0, Opened::Text(Arc::clone(&text)));
         Ok(text)
+    }
+
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<u64, Opened>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_handle(&self) -> FileHandle {
+        FileHandle(self.next_handle.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -184,8 +194,7 @@ impl Filesystem for TreeFs {
         });
         match allowed {
             Ok(()) => {
-                let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
-                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+                reply.opened(self.new_handle(), FopenFlags::FOPEN_DIRECT_IO);
             }
             Err(errno) => reply.error(fuse_errno(errno)),
         }
@@ -252,10 +261,7 @@ impl Filesystem for TreeFs {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&handle.0);
+        self.opened().remove(&handle.0);
         reply.ok();
     }
 
@@ -263,35 +269,55 @@ impl Filesystem for TreeFs {
         reply.ok();
     }
 
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let handle = self.new_handle();
+        self.opened()
+            .insert(handle.0, Opened::Directory(self.desk.snapshot()));
+        reply.opened(handle, FopenFlags::empty());
+    }
+
     fn readdir(
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.with_node(ino, |tree, node| {
-            let entries = tree.list(node)?;
-            let dots = [(".", ino.0), ("..", ino.0)];
-            let dots = dots.map(|(name, ino)| (name.to_owned(), ino, FileType::Directory));
-            let rest = entries
-                .into_iter()
-                .map(|entry| (entry.name, entry.node.ino(), file_type(entry.kind)));
-            let all = dots.into_iter().chain(rest);
-            let mut next = offset;
-            for (name, ino, kind) in all.skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
-                next += 1;
-                if reply.add(INodeNo(ino), next, kind, name) {
-                    break;
-                }
+        let host = match self.opened().get(&handle.0) {
+            Some(Opened::Directory(host)) => Arc::clone(host),
+            _ => self.desk.snapshot(),
+        };
+        let entries = Node::from_ino(ino.0)
+            .ok_or(Errno::ENOENT)
+            .and_then(|node| Tree::new(&host).list(node));
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(errno) => return reply.error(fuse_errno(errno)),
+        };
+        let dots = [".", ".."].map(|name| (name.to_owned(), ino.0, FileType::Directory));
+        let names = entries
+            .into_iter()
+            .map(|entry| (entry.name, entry.node.ino(), file_type(entry.kind)));
+        let first = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (next, (name, ino, kind)) in (1u64..).zip(dots.into_iter().chain(names)).skip(first) {
+            if reply.add(INodeNo(ino), next, kind, name) {
+                break;
             }
-            Ok(())
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(fuse_errno(errno)),
         }
+        reply.ok();
+    }
+
+    fn releasedir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.opened().remove(&handle.0);
+        reply.ok();
     }
 
     fn create(

@@ -13,5 +13,8 @@ mod instance;
 mod tier;
 
 mod attributes;
+mod cli;
+mod emulator;
 mod linux_guest;
 mod mdevctl;
+mod revoke;
