@@ -6,6 +6,7 @@
 //! | unit | a Rust toolchain, a C compiler, make, perl |
 //! | mount | `/dev/fuse` and the right to mount |
 //! | mdevctl | the mount tier; fetches mdevctl |
+//! | fusermount | the mount tier and root; fetches fuse3 |
 //! | guest | apt and Debian's keyring; fetches QEMU, a kernel, a few guest programs |
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub(crate) enum Length {
     /// Model checking, fuzzing, soak.
     Nightly,
 }
+
+/// Fetches what a tier needs.
+type Prepare = fn() -> Result<()>;
 
 /// Folder for what the tiers fetch.
 pub(crate) fn cache() -> PathBuf {
@@ -68,13 +72,18 @@ pub(crate) fn run(length: Length) -> Result<()> {
     if Path::new("/dev/fuse").exists() {
         open_fuse_to_everybody();
         end_to_end.env("APMATRIX_TIER_MOUNT", "1");
-        match prepare_mdevctl() {
-            Ok(()) => drop(end_to_end.env("APMATRIX_TIER_MDEVCTL", "1")),
-            Err(reason) => skip("mdevctl", &reason),
-        }
-        match prepare_image() {
-            Ok(()) => drop(end_to_end.env("APMATRIX_TIER_GUEST", "1")),
-            Err(reason) => skip("guest", &reason),
+        let tiers: [(&str, &str, Prepare); 3] = [
+            ("mdevctl", "APMATRIX_TIER_MDEVCTL", || {
+                prepare_package("mdevctl", "usr/bin/mdevctl")
+            }),
+            ("fusermount", "APMATRIX_TIER_FUSERMOUNT", prepare_fusermount),
+            ("guest", "APMATRIX_TIER_GUEST", prepare_image),
+        ];
+        for (tier, variable, prepare) in tiers {
+            match prepare() {
+                Ok(()) => drop(end_to_end.env(variable, "1")),
+                Err(reason) => skip(tier, &reason),
+            }
         }
     } else {
         let reason = "there is no /dev/fuse (modprobe fuse, or pass the device in)";
@@ -104,17 +113,17 @@ fn prepare_image() -> Result<()> {
         .arg(cache().join("image")))
 }
 
-/// Unpacks Debian's mdevctl; nothing is installed.
-fn prepare_mdevctl() -> Result<()> {
-    let root = cache().join("mdevctl");
-    if root.join("usr/bin/mdevctl").exists() {
+/// Unpacks a Debian package that has `program` into the cache; nothing is installed.
+fn prepare_package(package: &str, program: &str) -> Result<()> {
+    let root = cache().join(package);
+    if root.join(program).exists() {
         return Ok(());
     }
-    let packages = cache().join("packages");
+    let packages = cache().join("packages").join(package);
     std::fs::create_dir_all(&packages)?;
     let download = || {
         sh(Command::new("apt-get")
-            .args(["download", "mdevctl"])
+            .args(["download", package])
             .current_dir(&packages))
     };
     if download().is_err() {
@@ -129,4 +138,12 @@ fn prepare_mdevctl() -> Result<()> {
             .arg(&root))?;
     }
     Ok(())
+}
+
+/// fusermount3 serves ordinary users because it belongs to root and runs as root.
+fn prepare_fusermount() -> Result<()> {
+    prepare_package("fuse3", "bin/fusermount3")?;
+    let program = cache().join("fuse3/bin/fusermount3");
+    sh(Command::new("chown").arg("root:root").arg(&program))?;
+    sh(Command::new("chmod").arg("4755").arg(&program))
 }

@@ -159,6 +159,12 @@ impl RunDir {
 }
 
 impl Claim {
+    /// The claimed directory.
+    #[must_use]
+    pub fn run_dir(&self) -> &RunDir {
+        &self.run_dir
+    }
+
     /// Tells the other verbs about this daemon.
     ///
     /// # Errors

@@ -24,7 +24,10 @@ mod platform;
 mod refusals;
 mod session;
 mod start;
+mod temporary;
 
 pub(crate) use desk::Desk;
 pub(crate) use machine_file::Machinery;
+pub(crate) use platform::MachinePlatform;
 pub(crate) use start::{Daemon, Options};
+pub(crate) use temporary::TemporaryDaemon;

@@ -45,7 +45,7 @@ pub(crate) struct Daemon {
     listeners: Arc<Listeners>,
     console: ConsoleServer,
     mounted: Option<fuser::BackgroundSession>,
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Daemon {
@@ -116,8 +116,13 @@ impl Daemon {
             listeners,
             console,
             mounted,
-            _claim: claim,
+            claim,
         })
+    }
+
+    /// Its run directory.
+    pub(crate) fn run_directory(&self) -> &RunDir {
+        self.claim.run_dir()
     }
 
     /// Its front desk.

@@ -7,8 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use arch::Errno;
 
 use crate::control::{Request, Response};
-use crate::daemon::{Daemon, Machinery, Options};
-use crate::rundir::RunDir;
+use crate::daemon::{Machinery, TemporaryDaemon};
 
 /// UUIDs of the demo's two mediated devices.
 pub(crate) const MDEVS: [&str; 2] = [
@@ -18,27 +17,15 @@ pub(crate) const MDEVS: [&str; 2] = [
 
 /// A daemon and what it takes to show it.
 pub(crate) struct Stage<'o> {
-    daemon: Option<Daemon>,
-    dir: PathBuf,
+    daemon: TemporaryDaemon,
     out: &'o mut dyn Write,
 }
 
 impl<'o> Stage<'o> {
     /// Starts a daemon on the default machine, without mounting its tree.
     pub(crate) fn open(out: &'o mut dyn Write) -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("apmatrix-demo-{}", std::process::id()));
-        let daemon = Daemon::start(&Options {
-            run_dir: RunDir::choose(Some(&dir))?,
-            state_dir: dir.join("state"),
-            machine: Machinery::load(None)?,
-            mounts: false,
-            own_namespace: false,
-        })?;
-        Ok(Self {
-            daemon: Some(daemon),
-            dir,
-            out,
-        })
+        let daemon = TemporaryDaemon::start(Machinery::load(None)?, false)?;
+        Ok(Self { daemon, out })
     }
 
     /// Says what happens next.
@@ -47,30 +34,26 @@ impl<'o> Stage<'o> {
         Ok(self.out.flush()?)
     }
 
-    fn daemon(&self) -> Result<&Daemon> {
-        self.daemon.as_ref().context("the demo's daemon has ended")
-    }
-
     /// Where a mediated device's channel is.
     pub(crate) fn socket(&self, mdev: &str) -> PathBuf {
-        self.dir.join("mdev").join(format!("{mdev}.sock"))
+        self.daemon.run_directory().mdev_socket(mdev)
     }
 
     /// Writes to an attribute as an administrator would, and says so.
     pub(crate) fn write(&mut self, path: &str, text: &str) -> Result<()> {
         self.say(&format!("  echo {text} > {path}"))?;
-        let answer = self.daemon()?.desk().store_and_wait(path, text.as_bytes());
+        let answer = self.daemon.desk().store_and_wait(path, text.as_bytes());
         answer.map_err(|errno| anyhow::anyhow!("{path}: {errno}"))
     }
 
     /// Writes something that must be refused with `expected`, and shows the reason.
     pub(crate) fn write_refused(&mut self, path: &str, text: &str, expected: Errno) -> Result<()> {
         self.say(&format!("  echo {text} > {path}"))?;
-        match self.daemon()?.desk().store_and_wait(path, text.as_bytes()) {
+        match self.daemon.desk().store_and_wait(path, text.as_bytes()) {
             Err(errno) => ensure!(errno == expected, "{path}: {errno} instead of {expected}"),
             Ok(()) => bail!("{path}: a conflicting assignment was accepted"),
         }
-        let Response::Log(log) = self.daemon()?.console(Request::Log) else {
+        let Response::Log(log) = self.daemon.console(Request::Log) else {
             bail!("the daemon keeps no log");
         };
         let reason = log
@@ -84,7 +67,7 @@ impl<'o> Stage<'o> {
     /// What an attribute reads, in one line.
     pub(crate) fn read(&self, path: &str) -> Result<String> {
         let text = self
-            .daemon()?
+            .daemon
             .desk()
             .show(path)
             .map_err(|errno| anyhow::anyhow!("{path}: {errno}"))?;
@@ -96,7 +79,7 @@ impl<'o> Stage<'o> {
 
     /// How many requests reached the cards.
     pub(crate) fn requests(&self) -> Result<u64> {
-        let Response::Hardware(view) = self.daemon()?.console(Request::Show) else {
+        let Response::Hardware(view) = self.daemon.console(Request::Show) else {
             bail!("the hardware console does not answer");
         };
         Ok(view.requests.iter().map(|row| row.count).sum())
@@ -131,14 +114,5 @@ impl<'o> Stage<'o> {
         self.say("Hot unplug: the administrator takes adapter 5 from the running first guest:")?;
         let path = format!("devices/vfio_ap/matrix/{}/unassign_adapter", MDEVS[0]);
         self.write(&path, "5")
-    }
-}
-
-impl Drop for Stage<'_> {
-    fn drop(&mut self) {
-        if let Some(daemon) = self.daemon.take() {
-            daemon.stop();
-        }
-        drop(std::fs::remove_dir_all(&self.dir));
     }
 }

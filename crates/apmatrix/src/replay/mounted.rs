@@ -5,24 +5,40 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use anyhow::Result;
 use arch::Errno;
 use conformance::{Failure, Target};
+use machine::PartitionConfig;
+use matrix::BootConfig;
 
-use super::Fresh;
+use crate::control::{Request, Response};
+use crate::daemon::{Machinery, TemporaryDaemon};
 
 /// A target that mounts the tree anew for every case.
 #[derive(Debug, Default)]
 pub(crate) struct Mounted {
-    fresh: Option<Fresh>,
-    cases: usize,
+    daemon: Option<TemporaryDaemon>,
 }
 
 impl Mounted {
     fn path(&self, path: &str) -> PathBuf {
-        self.fresh
+        let run_dir = self
+            .daemon
             .as_ref()
-            .map_or_else(PathBuf::new, |fresh| fresh.dir.join("run/sys").join(path))
+            .map(|daemon| daemon.run_directory().sys());
+        run_dir.unwrap_or_default().join(path)
     }
+}
+
+fn boot(spec: &str) -> Result<TemporaryDaemon> {
+    let partition = PartitionConfig::parse_spec(spec)?;
+    TemporaryDaemon::start(
+        Machinery {
+            partition,
+            boot: BootConfig::default(),
+        },
+        true,
+    )
 }
 
 fn errno(error: &io::Error) -> Errno {
@@ -42,18 +58,20 @@ fn call_failed(error: &io::Error) -> Failure {
 
 impl Target for Mounted {
     fn boot(&mut self, spec: &str) -> Result<(), String> {
-        self.fresh = None;
-        self.cases += 1;
-        self.fresh =
-            Some(Fresh::boot(self.cases, spec, true).map_err(|error| format!("{error:#}"))?);
+        // The old machine goes before the new one comes.
+        self.daemon = None;
+        self.daemon = Some(boot(spec).map_err(|error| format!("{error:#}"))?);
         Ok(())
     }
 
     fn change_host(&mut self, spec: &str) -> Result<(), String> {
-        self.fresh
-            .as_ref()
-            .ok_or("the machine has not booted")?
-            .change(spec)
+        let daemon = self.daemon.as_ref().ok_or("the machine has not booted")?;
+        match daemon.console(Request::Set {
+            spec: spec.to_owned(),
+        }) {
+            Response::Refused(reason) => Err(reason),
+            _ => Ok(()),
+        }
     }
 
     fn write(&mut self, path: &str, bytes: &[u8]) -> Result<usize, Failure> {

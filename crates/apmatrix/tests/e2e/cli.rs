@@ -1,12 +1,13 @@
 //! The command line's contract: verbs, exit codes, output for people and programs.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::instance::{A, B, Instance};
-use crate::tier::Tier;
+use crate::tier::{Tier, cache};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
@@ -276,6 +277,52 @@ fn single_instructions() {
     assert!(code == Some(0), "{sent}");
     assert_eq!(said(&["zapq", "05.0004"]).0, Some(0));
     assert_eq!(said(&["rapq", "05.0004"]).0, Some(0));
+}
+
+/// A script drives a guest through the verb's standard input and output.
+#[test]
+fn a_guest_on_standard_input_and_output() {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let instance = Instance::start();
+    instance.set("bus/ap/apmask", "-5");
+    instance.mdev(A, &[5], &[4]);
+    let mut guest = instance
+        .command(&[
+            "guest",
+            "run",
+            "--mdev",
+            A,
+            "--append",
+            "apmatrix.test",
+            "--image",
+        ])
+        .arg(cache().join("image"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let script = b"ls /sys/bus/ap/devices\ncat /proc/cmdline\npoweroff\n";
+    guest
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(script)
+        .expect("it reads");
+    let output = guest.wait_with_output().expect("it ends");
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("05.0004") && said.contains("apmatrix.test"),
+        "{said}"
+    );
+    let absent = instance.verb(&["guest", "run", "--mdev", B]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(
+        stderr(&absent).contains("there is no mediated device"),
+        "{absent:?}"
+    );
 }
 
 #[test]

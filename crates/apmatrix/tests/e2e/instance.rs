@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::tier::cache;
+
 pub(crate) const A: &str = "62177883-f1bb-47f0-914d-32a22e3a8804";
 pub(crate) const B: &str = "cef03c3c-903d-4ecc-9a83-40694cb8aee4";
 pub(crate) const TYPE: &str = "devices/vfio_ap/matrix/mdev_supported_types/vfio_ap-passthrough";
@@ -23,6 +25,8 @@ pub(crate) enum User {
     Same,
     /// Without any privilege; the tree is then in namespaces of the daemon's.
     Ordinary,
+    /// Without any privilege but with fusermount3, which mounts where everybody is.
+    WithFusermount,
 }
 
 /// A running daemon.
@@ -49,7 +53,7 @@ impl Instance {
         let dir =
             std::env::temp_dir().join(format!("apmatrix-e2e-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary directory is writable");
-        if user == User::Ordinary {
+        if user != User::Same {
             chown(&dir, Some(NOBODY), Some(NOBODY)).expect("the tests run as root");
         }
         if let Some(text) = machine {
@@ -84,7 +88,9 @@ impl Instance {
     pub(crate) fn exists(&self, path: &str) -> bool {
         match self.user {
             User::Same => self.sys(path).exists(),
-            User::Ordinary => self.inside("test -e \"$1\"", path, "").status.success(),
+            User::Ordinary | User::WithFusermount => {
+                self.inside("test -e \"$1\"", path, "").status.success()
+            }
         }
     }
 
@@ -102,6 +108,14 @@ impl Instance {
         ])
     }
 
+    /// Whether the daemon lives in namespaces of its own.
+    pub(crate) fn has_own_namespace(&self) -> bool {
+        let record =
+            fs::read(self.dir.join("run/daemon.json")).expect("the daemon announced itself");
+        let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+        record["own_namespace"].as_bool().expect("a boolean")
+    }
+
     /// A file of the test's, readable by the instance's user; its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.join(name);
@@ -115,7 +129,7 @@ impl Instance {
             User::Same => {
                 fs::read_to_string(self.sys(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
             }
-            User::Ordinary => {
+            User::Ordinary | User::WithFusermount => {
                 let output = self.inside("cat \"$1\"", path, "");
                 assert!(output.status.success(), "{path}: {output:?}");
                 String::from_utf8(output.stdout).expect("text")
@@ -142,7 +156,7 @@ impl Instance {
     pub(crate) fn set(&self, path: &str, text: &str) {
         match self.user {
             User::Same => assert_eq!(self.write(path, text), 0, "{path} <- {text:?}"),
-            User::Ordinary => {
+            User::Ordinary | User::WithFusermount => {
                 let output = self.inside("printf %s \"$2\" > \"$1\"", path, text);
                 assert!(output.status.success(), "{path} <- {text:?}: {output:?}");
             }
@@ -199,7 +213,7 @@ fn program(user: User, dir: &Path) -> Command {
     let built = Path::new(env!("CARGO_BIN_EXE_apmatrix"));
     match user {
         User::Same => Command::new(built),
-        User::Ordinary => {
+        User::Ordinary | User::WithFusermount => {
             // The build may be in a folder that others cannot read.
             let copy = dir.join("apmatrix");
             if !copy.exists() {
@@ -211,6 +225,11 @@ fn program(user: User, dir: &Path) -> Command {
                 .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
                 .arg(copy);
             command.env("HOME", dir).current_dir(dir);
+            if user == User::WithFusermount {
+                let path = std::env::var("PATH").unwrap_or_default();
+                let fuse = cache().join("fuse3/bin");
+                command.env("PATH", format!("{}:{path}", fuse.display()));
+            }
             command
         }
     }

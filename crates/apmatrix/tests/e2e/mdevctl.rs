@@ -1,6 +1,5 @@
 //! Unmodified mdevctl under `apmatrix run`, as root and as an ordinary user.
 
-use std::fs;
 use std::process::Output;
 
 use crate::instance::{A, B, Instance, User};
@@ -149,7 +148,17 @@ fn as_root() {
 fn as_an_ordinary_user() {
     if Tier::Mdevctl.is_there() {
         let instance = Instance::of(User::Ordinary);
-        assert!(fs::read_dir(instance.sys("")).is_ok_and(|mut dir| dir.next().is_none()));
+        assert!(instance.has_own_namespace());
+        session(&instance);
+    }
+}
+
+/// The same with fusermount3, which mounts the tree where the user's other programs see it.
+#[test]
+fn as_an_ordinary_user_with_fusermount3() {
+    if Tier::Mdevctl.is_there() && Tier::Fusermount.is_there() {
+        let instance = Instance::of(User::WithFusermount);
+        assert!(!instance.has_own_namespace());
         session(&instance);
     }
 }

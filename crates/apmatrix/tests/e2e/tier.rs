@@ -10,6 +10,8 @@ pub(crate) enum Tier {
     Mount,
     /// mdevctl in the cache.
     Mdevctl,
+    /// A setuid fusermount3 in the cache.
+    Fusermount,
     /// The guest image in the cache.
     Guest,
 }
@@ -19,6 +21,7 @@ impl Tier {
         match self {
             Self::Mount => "APMATRIX_TIER_MOUNT",
             Self::Mdevctl => "APMATRIX_TIER_MDEVCTL",
+            Self::Fusermount => "APMATRIX_TIER_FUSERMOUNT",
             Self::Guest => "APMATRIX_TIER_GUEST",
         }
     }
