@@ -291,25 +291,25 @@ impl Control {
         guest: GuestId,
         link: Arc<SessionLink>,
     ) -> Result<(), Errno> {
+        let refusals = Arc::clone(&self.desk.refusals);
+        let refuse = |errno: Errno, reason: String| {
+            refusals.record("open", mdev.to_string().as_bytes(), errno, reason);
+            Err(errno)
+        };
         if self.links.contains_key(&mdev) {
-            return Err(Errno::EBUSY);
+            return refuse(
+                Errno::EBUSY,
+                format!("{mdev} is open already; refused {vm}"),
+            );
         }
         self.platform.connect(mdev, guest);
         self.links.insert(mdev, link);
-        self.apply(Command::Open { mdev, vm: Some(vm) })
-            .map(|_| ())
-            .map_err(|error| {
-                self.platform.disconnect(mdev);
-                self.links.remove(&mdev);
-                let errno = error.errno();
-                self.desk.refusals.record(
-                    "open",
-                    mdev.to_string().as_bytes(),
-                    errno,
-                    error.to_string(),
-                );
-                errno
-            })
+        if let Err(error) = self.apply(Command::Open { mdev, vm: Some(vm) }) {
+            self.platform.disconnect(mdev);
+            self.links.remove(&mdev);
+            return refuse(error.errno(), error.to_string());
+        }
+        Ok(())
     }
 
     fn close(&mut self, mdev: MdevUuid) -> Result<(), Errno> {

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::tier::cache;
 
 pub(crate) const A: &str = "62177883-f1bb-47f0-914d-32a22e3a8804";
@@ -260,8 +263,9 @@ fn spawn(user: User, dir: &Path) -> Child {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let pid = self.daemon.id().to_string();
-        drop(Command::new("kill").arg(&pid).status());
+        // An orderly end, as a service manager asks for it; it unmounts the tree.
+        let pid = i32::try_from(self.daemon.id()).expect("process ids are small");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
         drop(self.daemon.wait());
         drop(fs::remove_dir_all(&self.dir));
     }
