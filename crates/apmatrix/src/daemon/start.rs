@@ -11,6 +11,7 @@ use device::{Limits, serve};
 use machine::Machine;
 use matrix::Host;
 
+use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets};
 use super::listeners::Listeners;
@@ -150,14 +151,19 @@ impl Daemon {
 
 /// Sockets of mediated devices; each connection is served on a thread of its own.
 fn listen(desk: &Desk) -> Result<Arc<Listeners>> {
-    let desk = desk.clone();
+    let (desk, connections) = (desk.clone(), Connections::default());
     Listeners::start(move |mdev, stream| {
+        let Some(connection) = connections.enter(mdev) else {
+            tracing::warn!(%mdev, "too many connections; one is closed");
+            return;
+        };
         let backend = MdevBackend::new(desk.clone(), mdev);
         let served = thread::Builder::new()
             .name("session".into())
             .spawn(move || {
                 let end = serve(stream, &backend, &Limits::default());
                 tracing::debug!(%mdev, "session ended: {end}");
+                drop(connection);
             });
         if let Err(error) = served {
             tracing::warn!(%mdev, "cannot serve a connection: {error}");

@@ -13,8 +13,10 @@ mod instance;
 mod tier;
 
 mod attributes;
+mod busy;
 mod cli;
 mod emulator;
+mod hostile;
 mod linux_guest;
 mod mdevctl;
 mod revoke;
