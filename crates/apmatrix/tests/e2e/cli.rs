@@ -75,6 +75,26 @@ fn the_demo_by_itself() {
 }
 
 #[test]
+fn the_demo_with_linux_guests() {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let mut command = program();
+    command
+        .args(["demo", "--guest", "linux"])
+        .env("APMATRIX_IMAGE_DIR", cache().join("image"));
+    let output = command.output().expect("the program starts");
+    let said = stdout(&output);
+    assert!(output.status.success(), "{said}{}", stderr(&output));
+    let equal = "40 RSA requests through its card, equal to OpenSSL's: total 40 passed 40 failed 0";
+    assert_eq!(said.matches(equal).count(), 2, "{said}");
+    assert!(
+        said.contains("its next request fails and never reaches the card"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_wrong_machine_file_starts_nothing() {
     let dir = std::env::temp_dir().join(format!("apmatrix-machine-{}", std::process::id()));
     fs::create_dir_all(&dir).expect("writable");
