@@ -9,6 +9,7 @@
     reason = "the helpers of tests stand outside test functions"
 )]
 
+mod copy;
 mod instance;
 mod tier;
 
@@ -18,3 +19,4 @@ mod emulator;
 mod linux_guest;
 mod mdevctl;
 mod revoke;
+mod why;
