@@ -10,6 +10,7 @@
 
 mod bench;
 mod ci;
+mod documents;
 mod generate;
 mod sh;
 mod test;

@@ -1,5 +1,5 @@
 //! The architecture's invariants: which crate may know which, where `unsafe` may stand, how long a
-//! file may be. ARCHITECTURE.md says why.
+//! file may be, whether documents speak of what is there. ARCHITECTURE.md says why.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::documents;
 use crate::sh::{cargo, root, say};
 
 /// Which of our crates each crate may import (normal dependencies). Arrows point down only.
@@ -71,6 +72,7 @@ const MAX_LINES: usize = 800;
 pub(crate) fn run() -> Result<()> {
     let mut breaches = imports()?;
     breaches.extend(sources()?);
+    breaches.extend(documents::breaches()?);
     for breach in &breaches {
         say(&format!("tidy: {breach}"));
     }
