@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use crate::sh::{cargo, run as sh, say};
-use crate::{test, tidy};
+use crate::{generate, test, tidy};
 
-/// Format, invariants, lints, documentation, then all tests.
+/// Format, invariants, lints, documentation, generated documents, then all tests.
 pub(crate) fn run() -> Result<()> {
     sh(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::run()?;
@@ -24,6 +24,7 @@ pub(crate) fn run() -> Result<()> {
         "--document-private-items",
     ])
     .env("RUSTDOCFLAGS", "-D warnings"))?;
+    generate::check()?;
     test::run(test::Length::Short)?;
     say("ci: everything passed");
     Ok(())

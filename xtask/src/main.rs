@@ -5,10 +5,12 @@
 //! | `cargo xtask ci` | everything that must hold before a change lands |
 //! | `cargo xtask test [--nightly]` | all tests; fetches what the bigger tiers need under `target/` |
 //! | `cargo xtask bench NAME` | measurements that print ratios |
+//! | `cargo xtask generate [--check]` | man pages, completions and the tree's reference in `docs/`; with `--check` only compares |
 //! | `cargo xtask tidy` | the architecture's invariants, from `cargo metadata` and the files |
 
 mod bench;
 mod ci;
+mod generate;
 mod sh;
 mod test;
 mod tidy;
@@ -17,7 +19,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench guest-rsa | tidy";
+const USAGE: &str =
+    "usage: cargo xtask ci | test [--nightly] | bench guest-rsa | generate [--check] | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +40,8 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["test"] => test::run(test::Length::Short),
         ["test", "--nightly"] => test::run(test::Length::Nightly),
         ["bench", name] => bench::run(name),
+        ["generate"] => generate::write(),
+        ["generate", "--check"] => generate::check(),
         ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),
     }

@@ -6,6 +6,7 @@
 //! | `daemon` | control thread, sessions, engines, hardware console |
 //! | `fuse` | the tree as a file system |
 //! | [`admin`] | a tree seen through its files |
+//! | `explain` | why a queue or a mediated device is as it is, from the tree's files alone |
 //! | [`control`] | the control socket's protocol |
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
@@ -20,6 +21,7 @@ pub mod control;
 mod daemon;
 mod demo;
 mod emulator;
+mod explain;
 mod fuse;
 pub mod image;
 pub mod launch;

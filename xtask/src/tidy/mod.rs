@@ -1,6 +1,8 @@
 //! The architecture's invariants: which crate may know which, which licences may come in, where
-//! `unsafe` may stand, how long a file may be. ARCHITECTURE.md says why.
+//! `unsafe` may stand, how long a file may be, whether documents speak of what is there.
+//! ARCHITECTURE.md says why.
 
+mod documents;
 mod imports;
 mod licences;
 mod metadata;
@@ -19,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
     let mut breaches = imports::breaches(&metadata);
     breaches.extend(licences::breaches(&metadata));
     breaches.extend(sources::breaches()?);
+    breaches.extend(documents::breaches()?);
     for breach in &breaches {
         say(&format!("tidy: {breach}"));
     }

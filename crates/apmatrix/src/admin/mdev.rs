@@ -60,6 +60,14 @@ impl<'t> Mdev<'t> {
         self.tree.lines(&self.attribute("control_domains"))
     }
 
+    /// The three assigned masks, separated by commas.
+    ///
+    /// # Errors
+    /// When the device is gone, or the kernel is older than 6.10.
+    pub fn ap_config(&self) -> Result<String> {
+        self.tree.read(&self.attribute("ap_config"))
+    }
+
     /// Removes the device; waits while a guest holds it.
     ///
     /// # Errors

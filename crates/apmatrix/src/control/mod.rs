@@ -8,4 +8,4 @@ mod client;
 mod protocol;
 
 pub use client::ask;
-pub use protocol::{AdapterView, CardCount, ConsoleView, Refusal, Request, Response};
+pub use protocol::{AdapterView, CardCount, ConsoleView, Refusal, Request, Response, Writer};

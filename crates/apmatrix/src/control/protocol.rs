@@ -125,4 +125,18 @@ pub struct Refusal {
     pub errno: String,
     /// Why, with the facts.
     pub reason: String,
+    /// Who wrote, where that is known: the hardware console and a VMM's open have no writer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Writer>,
+}
+
+/// The process that wrote to an attribute.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its number, as the daemon sees it; 0 for a process of a namespace that the daemon cannot see.
+    pub pid: u32,
+    /// Its user, as the daemon sees it.
+    pub uid: u32,
+    /// Its name (`/proc/PID/comm`) when it was refused; empty when that could not be read.
+    pub command: String,
 }

@@ -24,6 +24,7 @@ use matrix::{Command, Effect, Host, HostError, MdevUuid, Outcome, VmId};
 use super::link::SessionLink;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
+use super::refusals::Asker;
 use super::{Desk, hmc};
 use crate::control::{Request, Response};
 use crate::rundir::RunDir;
@@ -44,6 +45,8 @@ pub(crate) enum Event {
         path: String,
         /// What was written, for the log.
         text: Vec<u8>,
+        /// Who wrote it, for the log.
+        asker: Option<Asker>,
         /// Answers write(2).
         answer: Answer,
     },
@@ -190,6 +193,7 @@ impl Control {
                 command,
                 path,
                 text,
+                asker,
                 answer,
             } => match self.apply(command) {
                 Ok(Outcome::Pending(mdev)) => {
@@ -201,7 +205,7 @@ impl Control {
                     let errno = error.errno();
                     self.desk
                         .refusals
-                        .record(&path, &text, errno, error.to_string());
+                        .record((&path, &text), asker, errno, error.to_string());
                     answer(Err(errno));
                 }
             },
@@ -293,7 +297,7 @@ impl Control {
     ) -> Result<(), Errno> {
         let refusals = Arc::clone(&self.desk.refusals);
         let refuse = |errno: Errno, reason: String| {
-            refusals.record("open", mdev.to_string().as_bytes(), errno, reason);
+            refusals.record(("open", mdev.to_string().as_bytes()), None, errno, reason);
             Err(errno)
         };
         if self.links.contains_key(&mdev) {
@@ -335,7 +339,7 @@ impl Control {
                 let what = format!("hmc {request:?}");
                 self.desk
                     .refusals
-                    .record(&what, b"", Errno::EINVAL, error.to_string());
+                    .record((&what, b""), None, Errno::EINVAL, error.to_string());
                 Response::Refused(error.to_string())
             }
         }

@@ -10,7 +10,7 @@ use matrix::Host;
 use sysfs::{Node, Tree};
 
 use super::control::{Answer, Event};
-use super::refusals::Refusals;
+use super::refusals::{Asker, Refusals};
 use crate::control::{Request, Response};
 
 /// A seat at the daemon's front desk; cheap to clone.
@@ -33,12 +33,13 @@ impl Desk {
         self.machine.host()
     }
 
-    /// Stores `text` to an attribute. `answer` is called exactly once, perhaps much later, with what
+    /// Stores `text` to an attribute for `asker`. `answer` is called exactly once, perhaps much later, with what
     /// write(2) is to return.
     pub(crate) fn store(
         &self,
         node: Node,
         text: &[u8],
+        asker: Option<Asker>,
         answer: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
         let host = self.snapshot();
@@ -50,6 +51,7 @@ impl Desk {
                     command,
                     path,
                     text: text.to_vec(),
+                    asker,
                     answer: Box::new(answer),
                 };
                 if let Err(unsent) = self.control.send(event) {
@@ -58,7 +60,7 @@ impl Desk {
             }
             Err(error) => {
                 self.refusals
-                    .record(&path, text, error.errno(), error.to_string());
+                    .record((&path, text), asker, error.errno(), error.to_string());
                 answer(Err(error.errno()));
             }
         }
@@ -70,7 +72,7 @@ impl Desk {
     /// What write(2) would return.
     pub(crate) fn store_and_wait(&self, path: &str, text: &[u8]) -> Result<(), Errno> {
         let node = Tree::new(&self.snapshot()).resolve(path, true)?;
-        self.ask(|answer| self.store(node, text, answer))
+        self.ask(|answer| self.store(node, text, None, answer))
     }
 
     /// Asks the hardware console, and waits for its answer.

@@ -30,5 +30,6 @@ mod temporary;
 pub(crate) use desk::Desk;
 pub(crate) use machine_file::Machinery;
 pub(crate) use platform::MachinePlatform;
+pub(crate) use refusals::Asker;
 pub(crate) use start::{Daemon, Options};
 pub(crate) use temporary::TemporaryDaemon;

@@ -26,7 +26,7 @@ use fuser::{
 use matrix::Host;
 use sysfs::{Kind, Node, PAGE, Tree};
 
-use crate::daemon::Desk;
+use crate::daemon::{Asker, Desk};
 pub(crate) use mount::{clear_stale, mount};
 
 /// Nothing may be cached.
@@ -225,7 +225,7 @@ impl Filesystem for TreeFs {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         _: u64,
@@ -241,10 +241,15 @@ impl Filesystem for TreeFs {
             return reply.error(fuser::Errno::ENODEV);
         };
         // The answer comes from the control thread; no FUSE thread waits for it.
-        self.desk.store(node, data, move |result| match result {
-            Ok(()) => reply.written(taken),
-            Err(errno) => reply.error(fuse_errno(errno)),
-        });
+        let asker = Asker {
+            pid: request.pid(),
+            uid: request.uid(),
+        };
+        self.desk
+            .store(node, data, Some(asker), move |result| match result {
+                Ok(()) => reply.written(taken),
+                Err(errno) => reply.error(fuse_errno(errno)),
+            });
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {

@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod serve;
 mod status;
+mod why;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -58,6 +59,7 @@ enum Verb {
     Unassign(assign::Unassign),
     Mask(mask::Mask),
     Log(log::Log),
+    Why(why::Why),
     Guest(guest::Guest),
     Insn(insn::Insn),
     Replay(replay::Replay),
@@ -84,6 +86,7 @@ impl Cli {
             Verb::Unassign(verb) => verb.run(context),
             Verb::Mask(verb) => verb.run(context),
             Verb::Log(verb) => verb.run(context),
+            Verb::Why(verb) => verb.run(context),
             Verb::Guest(verb) => verb.run(context),
             Verb::Insn(verb) => verb.run(context),
             Verb::Replay(verb) => verb.run(context),

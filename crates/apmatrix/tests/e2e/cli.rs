@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::copy::copy_tree;
 use crate::instance::{A, B, Instance};
 use crate::tier::{Tier, cache};
 
@@ -204,23 +204,6 @@ fn a_plain_copy_of_a_tree_is_enough_for_reading() {
         .output()
         .expect("it starts");
     assert_eq!(stdout(&output), live);
-}
-
-/// Copies what can be read, as tar or a support tool would.
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("writable");
-    for entry in fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().expect("it has one");
-        if kind.is_dir() {
-            copy_tree(&source, &target);
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(&source).expect("a link"), &target).expect("writable");
-        } else if let Ok(bytes) = fs::read(&source) {
-            fs::write(&target, bytes).expect("writable");
-        }
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
     reason = "the helpers of tests stand outside test functions"
 )]
 
+mod copy;
 mod instance;
 mod tier;
 
@@ -20,3 +21,4 @@ mod hostile;
 mod linux_guest;
 mod mdevctl;
 mod revoke;
+mod why;
