@@ -12,11 +12,13 @@
 //!
 //! Reads never reach control: they are served from the published snapshot.
 
+mod commit;
 mod console_server;
 mod control;
 mod desk;
 mod engines;
 mod hmc;
+mod ipl;
 mod link;
 mod listeners;
 mod machine_file;
@@ -29,5 +31,5 @@ mod temporary;
 pub(crate) use desk::Desk;
 pub(crate) use machine_file::Machinery;
 pub(crate) use platform::MachinePlatform;
-pub(crate) use start::{Daemon, Options};
+pub(crate) use start::{Daemon, Options, Persistence};
 pub(crate) use temporary::TemporaryDaemon;
