@@ -17,4 +17,5 @@ mod cli;
 mod emulator;
 mod linux_guest;
 mod mdevctl;
+mod persistence;
 mod revoke;
