@@ -10,6 +10,7 @@
 //! | [`control`] | the control socket's protocol |
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
+//! | `state` | the journal: what survives the death of the process |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
 //! | `replay` | recorded transcripts against the tree |
@@ -28,6 +29,7 @@ pub mod launch;
 pub mod namespace;
 mod replay;
 pub mod rundir;
+mod state;
 #[allow(
     clippy::doc_markdown,
     reason = "doc comments of options are the help text"

@@ -261,18 +261,7 @@ impl Bus {
     pub(crate) fn start_queue(&mut self, apqn: Apqn, side: &mut dyn QueueDriver) {
         let code = side.rapq(apqn).code;
         let started = matches!(code, ResponseCode::NORMAL | ResponseCode::RESET_IN_PROGRESS);
-        let nib = self
-            .config
-            .notification_area
-            .filter(|_| started && self.uses_interrupts());
-        let interrupts = nib.is_some_and(|area| {
-            let nib = area + u64::from(apqn.to_u16());
-            let answer = side.aqic(apqn, AqicControl::enable(BUS_ISC), nib).code;
-            matches!(
-                answer,
-                ResponseCode::NORMAL | ResponseCode::OTHERWISE_CHANGED
-            )
-        });
+        let interrupts = started && self.enable_interrupts(apqn, side);
         if let Some(queue) = self.queues.get_mut(&apqn) {
             queue.state = if started {
                 QueueState::Operating
@@ -281,5 +270,22 @@ impl Bus {
             };
             queue.interrupts = interrupts;
         }
+    }
+
+    /// Enables interrupts of a queue for the default driver, if the bus uses them; whether they are
+    /// enabled then.
+    pub(crate) fn enable_interrupts(&self, apqn: Apqn, side: &mut dyn QueueDriver) -> bool {
+        let area = self
+            .config
+            .notification_area
+            .filter(|_| self.uses_interrupts());
+        area.is_some_and(|area| {
+            let nib = area + u64::from(apqn.to_u16());
+            let answer = side.aqic(apqn, AqicControl::enable(BUS_ISC), nib).code;
+            matches!(
+                answer,
+                ResponseCode::NORMAL | ResponseCode::OTHERWISE_CHANGED
+            )
+        })
     }
 }

@@ -26,6 +26,7 @@
 //! | [`binding`] | bind, unbind, probe, override, the default driver's queue start |
 //! | [`reservation`] | apmask and aqmask |
 //! | [`settings`] | the other writable attributes |
+//! | [`saved`] | the bus as plain data, saved and restored |
 //! | [`uevent`] | what the bus tells user space |
 //! | [`error`] | [`BusError`] |
 //!
@@ -38,6 +39,7 @@ pub mod device;
 pub mod driver;
 pub mod error;
 pub mod reservation;
+pub mod saved;
 pub mod scan;
 pub mod settings;
 pub mod state;
@@ -47,5 +49,6 @@ pub use device::{Card, Device, Driver, Queue, QueueState};
 pub use driver::{InUse, NoDriver, QueueDriver};
 pub use error::BusError;
 pub use reservation::MaskKind;
+pub use saved::{RestoreError, SavedBus};
 pub use state::{Bus, BusConfig};
 pub use uevent::{Action, Uevent};

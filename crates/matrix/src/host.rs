@@ -38,26 +38,32 @@ impl Default for BootConfig {
     }
 }
 
+impl BootConfig {
+    /// The parameters of the bus.
+    pub(crate) fn bus(&self) -> BusConfig {
+        BusConfig {
+            apmask: self.apmask,
+            aqmask: self.aqmask,
+            use_interrupts: self.use_interrupts,
+            notification_area: self.notification_area,
+            plugged: Some("vfio_ap"),
+            ..BusConfig::default()
+        }
+    }
+}
+
 /// A host. `Clone` copies a few pointers; equality compares everything.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
-    bus: Bus,
-    matrix: State,
+    pub(crate) bus: Bus,
+    pub(crate) matrix: State,
 }
 
 impl Host {
     /// Boots: bus, first scan, then `vfio_ap`.
     #[must_use]
     pub fn boot(config: &BootConfig, platform: &mut dyn Platform) -> Self {
-        let bus_config = BusConfig {
-            apmask: config.apmask,
-            aqmask: config.aqmask,
-            use_interrupts: config.use_interrupts,
-            notification_area: config.notification_area,
-            plugged: Some("vfio_ap"),
-            ..BusConfig::default()
-        };
-        let mut bus = Bus::new(bus_config, &mut &mut *platform);
+        let mut bus = Bus::new(config.bus(), &mut &mut *platform);
         let mut matrix = State::new(config.refilter_on_unassign);
         let mut effects = Vec::new();
         let mut driver = Driver {
@@ -71,6 +77,15 @@ impl Host {
         }
         bus.plug(&mut driver);
         Self { bus, matrix }
+    }
+
+    /// Boots again on the hardware as it is now: everything as after [`boot`](Self::boot), but
+    /// mediated devices are counted on, so that no number names two of them in one platform's life.
+    #[must_use]
+    pub fn reboot(&self, config: &BootConfig, platform: &mut dyn Platform) -> Self {
+        let mut host = Self::boot(config, platform);
+        host.matrix.next_serial = self.matrix.next_serial;
+        host
     }
 
     /// The AP bus.

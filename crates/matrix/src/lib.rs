@@ -26,6 +26,7 @@
 //! | [`mdev`] | [`Mdev`], [`MdevUuid`], [`Serial`], [`VmId`] |
 //! | [`state`] | the matrix device's persistent state and read access |
 //! | [`owners`] | who has which APQN |
+//! | [`saved`] | the host as plain data, saved and restored |
 //! | `driver` | `vfio_ap` as a driver of the bus |
 //! | `filter` | the filtered view of a guest |
 //! | `assign` | the assignment files and `ap_config` |
@@ -48,6 +49,7 @@ mod lifecycle;
 pub mod mdev;
 pub mod owners;
 pub mod platform;
+pub mod saved;
 pub mod state;
 
 pub use command::{Command, MemberKind};
@@ -56,4 +58,5 @@ pub use error::{HostError, MatrixError};
 pub use host::{BootConfig, Host};
 pub use mdev::{Group, Mdev, MdevUuid, Serial, Usage, VmId};
 pub use platform::{MaskConflict, Platform};
+pub use saved::{RestoreError, Saved, SavedMdev};
 pub use state::{QueueUse, State};

@@ -116,6 +116,13 @@ impl State {
         self.free_groups.insert_mut(group);
     }
 
+    /// One more than the highest group ever used.
+    pub(crate) fn groups_used(&self) -> u32 {
+        let next = |group: Option<Group>| group.map_or(0, |group| group.0 + 1);
+        let used = self.groups.last().map(|(group, _)| *group);
+        next(used).max(next(self.free_groups.last().copied()))
+    }
+
     /// How many more mdevs can be created.
     #[must_use]
     pub fn available_instances(&self) -> usize {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use arch::{Apcb, Apqn, Errno, Mask256};
 use common::model::{Axis, Kind, MAX, Model, Op, Set, Side};
 use common::{Fake, boot};
-use matrix::{Command, HostError, MdevUuid, VmId};
+use matrix::{BootConfig, Command, Host, HostError, MdevUuid, Usage, VmId};
 use proptest::prelude::*;
 use sysfs::{Node, Session};
 
@@ -277,6 +277,27 @@ fn invariants(session: &Session<Fake>, model: &Model) {
     );
 }
 
+/// What is saved comes back: the same host, with every guest gone.
+fn saved_and_restored(mut session: Session<Fake>) {
+    let saved = session.host.save();
+    let config = BootConfig::default();
+    let restored = Host::restore(&config, saved.clone(), &mut session.platform).unwrap();
+    assert_eq!(restored.save(), saved);
+    let open: Vec<MdevUuid> = session
+        .host
+        .matrix()
+        .mdevs()
+        .filter(|(_, mdev)| mdev.usage != Usage::Idle)
+        .map(|(uuid, _)| uuid)
+        .collect();
+    if open.is_empty() {
+        assert!(restored == session.host, "what was saved is not all");
+    }
+    for uuid in open {
+        assert_eq!(restored.matrix().mdev(uuid).unwrap().usage, Usage::Idle);
+    }
+}
+
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() {
@@ -322,6 +343,7 @@ proptest! {
             assert_eq!(perform(&mut replay, op), Ok(()), "replay of {op:?}");
         }
         assert!(replay.host == session.host, "a replay leads elsewhere");
+        saved_and_restored(session);
     }
 }
 

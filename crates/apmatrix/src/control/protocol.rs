@@ -57,6 +57,8 @@ pub enum Request {
         /// Adapter number.
         id: u8,
     },
+    /// Boot the partition anew.
+    Ipl,
     /// The last refusals, oldest first.
     Log,
 }

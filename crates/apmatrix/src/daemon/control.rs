@@ -3,7 +3,7 @@
 //! ```text
 //!   event --> apply to a clone of the host --+-- Err: clone dropped, reason kept, errno answered
 //!                                            |
-//!                                            +-- Ok:  publish the clone --> effects --> answer
+//!                                            +-- Ok:  journal --> publish the clone --> effects --> answer
 //!                                                                                |
 //!                              removal of a device in use: answered when the ----+
 //!                              guest has let go (asked again every ten seconds)
@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use arch::{Apid, Errno};
 use machine::GuestId;
-use matrix::{Command, Effect, Host, HostError, MdevUuid, Outcome, VmId};
+use matrix::{BootConfig, Command, Effect, Host, MdevUuid, Outcome, VmId};
 
+use super::commit::Keep;
 use super::link::SessionLink;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
@@ -28,6 +29,7 @@ use super::refusals::Asker;
 use super::{Desk, hmc};
 use crate::control::{Request, Response};
 use crate::rundir::RunDir;
+use crate::state::{Image, Journal};
 
 /// What is called with the result of an event, exactly once.
 pub(crate) type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
@@ -67,6 +69,8 @@ pub(crate) enum Event {
     Close {
         /// Its device.
         mdev: MdevUuid,
+        /// Its guest: the device may have another by now.
+        guest: GuestId,
         /// Tells the session thread that the device can be opened again.
         answer: Answer,
     },
@@ -74,6 +78,8 @@ pub(crate) enum Event {
     Reset {
         /// The device.
         mdev: MdevUuid,
+        /// The guest that asks.
+        guest: GuestId,
         /// Answers the VMM: EIO when a queue did not end well.
         answer: Answer,
     },
@@ -129,31 +135,60 @@ pub(crate) struct Sockets {
     pub(crate) run_dir: RunDir,
 }
 
+impl Sockets {
+    /// Listens for a device. Without its socket a device can be administered but not opened.
+    pub(super) fn add(&self, mdev: MdevUuid) {
+        let path = self.run_dir.mdev_socket(&mdev.to_string());
+        if let Err(error) = self.listeners.add(mdev, path) {
+            tracing::error!(%mdev, "the device cannot be opened: {error:#}");
+        }
+    }
+}
+
 /// A removal that waits for its guest.
-struct Removal {
-    answer: Answer,
+pub(super) struct Removal {
+    pub(super) answer: Answer,
     ask_again: Instant,
 }
 
 /// The owner of the host.
 pub(crate) struct Control {
-    host: Host,
-    platform: MachinePlatform,
-    desk: Desk,
-    sockets: Sockets,
-    links: BTreeMap<MdevUuid, Arc<SessionLink>>,
-    removals: BTreeMap<MdevUuid, Removal>,
-    next_scan: Instant,
+    pub(super) host: Host,
+    pub(super) platform: MachinePlatform,
+    /// What the host boots with.
+    pub(super) boot: BootConfig,
+    pub(super) desk: Desk,
+    pub(super) sockets: Sockets,
+    /// None: nothing is kept.
+    pub(super) journal: Option<Journal>,
+    pub(super) links: BTreeMap<MdevUuid, Arc<SessionLink>>,
+    pub(super) removals: BTreeMap<MdevUuid, Removal>,
+    pub(super) next_scan: Instant,
+}
+
+/// A host and what it stands on.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The host.
+    pub(crate) host: Host,
+    /// What is below it.
+    pub(crate) platform: MachinePlatform,
+    /// What it boots with.
+    pub(crate) boot: BootConfig,
+    /// Where it is kept, if it is.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl Control {
-    /// The owner of `host`, which is published already.
-    pub(crate) fn new(host: Host, platform: MachinePlatform, desk: Desk, sockets: Sockets) -> Self {
-        let next_scan = Instant::now() + scan_interval(&host);
+    /// The owner of a host that is published already.
+    pub(crate) fn new(started: Started, desk: Desk, sockets: Sockets) -> Self {
+        let next_scan = Instant::now() + scan_interval(&started.host);
         let (links, removals) = Default::default();
         Self {
-            host,
-            platform,
+            host: started.host,
+            platform: started.platform,
+            boot: started.boot,
+            journal: started.journal,
             desk,
             sockets,
             links,
@@ -184,6 +219,12 @@ impl Control {
         }
         while let Ok(event) = inbox.try_recv() {
             event.refuse(Errno::ENODEV);
+        }
+        if let Some(journal) = self.journal {
+            journal.finish(&Image {
+                spec: self.desk.machine.config().to_string(),
+                host: self.host.save(),
+            });
         }
     }
 
@@ -218,52 +259,30 @@ impl Control {
             } => {
                 answer(self.open(mdev, vm, guest, link));
             }
-            Event::Close { mdev, answer } => answer(self.close(mdev)),
-            Event::Reset { mdev, answer } => answer(match self.apply(Command::ResetDevice(mdev)) {
-                Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.errno()),
-            }),
+            Event::Close {
+                mdev,
+                guest,
+                answer,
+            } => answer(self.close(mdev, guest)),
+            Event::Reset {
+                mdev,
+                guest,
+                answer,
+            } => answer(self.reset(mdev, guest)),
             Event::Console { request, answer } => answer(self.console(&request)),
             Event::Broken(apid) => {
                 if let Err(error) = self.desk.machine.checkstop(apid) {
                     tracing::warn!("cannot check-stop adapter {apid}: {error}");
                 }
-                self.apply_quietly(Command::HardwareChanged);
+                if let Err(error) = self.commit(Command::HardwareChanged, Keep::Fact) {
+                    tracing::warn!("{error}");
+                }
             }
             Event::Stop => {}
         }
     }
 
-    /// Applies a command to a clone of the host; publishes it on success and drops it otherwise.
-    fn apply(&mut self, command: Command) -> Result<Outcome, HostError> {
-        let mut next = self.host.clone();
-        let effects = next
-            .apply(command, &mut self.platform)
-            .inspect_err(|error| {
-                for line in error.log_lines() {
-                    tracing::warn!("{line}");
-                }
-            })?;
-        if scan_interval(&next) != scan_interval(&self.host) {
-            self.next_scan = Instant::now() + scan_interval(&next);
-        }
-        self.host = next;
-        self.desk.snapshot.store(Arc::new(self.host.clone()));
-        for effect in effects.list {
-            self.perform(effect);
-        }
-        Ok(effects.outcome)
-    }
-
-    /// Applies what nobody waits for.
-    fn apply_quietly(&mut self, command: Command) {
-        if let Err(error) = self.apply(command) {
-            tracing::warn!("{error}");
-        }
-    }
-
-    fn perform(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::ConfigChanged(mdev) => {
                 self.links.get(&mdev).inspect(|link| link.config_changed());
@@ -271,12 +290,7 @@ impl Control {
             Effect::ReleaseRequest(mdev) => {
                 self.links.get(&mdev).inspect(|link| link.request());
             }
-            Effect::Created(mdev) => {
-                let path = self.sockets.run_dir.mdev_socket(&mdev.to_string());
-                if let Err(error) = self.sockets.listeners.add(mdev, path) {
-                    tracing::error!(%mdev, "the device cannot be opened: {error:#}");
-                }
-            }
+            Effect::Created(mdev) => self.sockets.add(mdev),
             Effect::Removed(mdev) => {
                 self.sockets.listeners.remove(mdev);
                 if let Some(removal) = self.removals.remove(&mdev) {
@@ -308,7 +322,9 @@ impl Control {
         }
         self.platform.connect(mdev, guest);
         self.links.insert(mdev, link);
-        if let Err(error) = self.apply(Command::Open { mdev, vm: Some(vm) }) {
+        // Guests are not kept, so this needs no journal.
+        let open = Command::Open { mdev, vm: Some(vm) };
+        if let Err(error) = self.commit(open, Keep::Command) {
             self.platform.disconnect(mdev);
             self.links.remove(&mdev);
             return refuse(error.errno(), error.to_string());
@@ -316,11 +332,25 @@ impl Control {
         Ok(())
     }
 
-    fn close(&mut self, mdev: MdevUuid) -> Result<(), Errno> {
+    fn close(&mut self, mdev: MdevUuid, guest: GuestId) -> Result<(), Errno> {
+        if self.platform.guest_of(mdev) != Some(guest) {
+            return Err(Errno::ENODEV);
+        }
         self.links.remove(&mdev);
-        let closed = self.apply(Command::Close(mdev));
+        let closed = self.commit_close(Command::Close(mdev));
         self.platform.disconnect(mdev);
-        closed.map(|_| ()).map_err(|error| error.errno())
+        closed.map_err(|error| error.errno())
+    }
+
+    fn reset(&mut self, mdev: MdevUuid, guest: GuestId) -> Result<(), Errno> {
+        if self.platform.guest_of(mdev) != Some(guest) {
+            return Err(Errno::ENODEV);
+        }
+        match self.commit(Command::ResetDevice(mdev), Keep::Command) {
+            Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.errno()),
+        }
     }
 
     fn console(&mut self, request: &Request) -> Response {
@@ -329,12 +359,12 @@ impl Control {
             Request::Log => return Response::Log(self.desk.refusals.all()),
             _ => {}
         }
-        match hmc::operate(&self.desk.machine, request) {
-            // The hardware announces a change, and the bus looks at it at once.
-            Ok(()) => {
-                self.apply_quietly(Command::HardwareChanged);
-                Response::Done
-            }
+        let done = match request {
+            Request::Ipl => self.ipl(),
+            _ => self.operate(request),
+        };
+        match done {
+            Ok(()) => Response::Done,
             Err(error) => {
                 let what = format!("hmc {request:?}");
                 self.desk
@@ -343,6 +373,19 @@ impl Control {
                 Response::Refused(error.to_string())
             }
         }
+    }
+
+    /// Changes the hardware. It announces the change, and the bus looks at it at once.
+    fn operate(&mut self, request: &Request) -> Result<(), anyhow::Error> {
+        self.ready()?;
+        let before = self.desk.machine.config();
+        if let Err(error) = hmc::operate(&self.desk.machine, request) {
+            // A verb of two steps may have done the first.
+            self.desk.machine.replace(before)?;
+            return Err(error.into());
+        }
+        self.commit(Command::HardwareChanged, Keep::Hardware(before))?;
+        Ok(())
     }
 
     fn run_timers(&mut self) {
@@ -361,11 +404,11 @@ impl Control {
             })
             .collect();
         for mdev in due {
-            self.apply_quietly(Command::RepeatReleaseRequest(mdev));
+            drop(self.commit(Command::RepeatReleaseRequest(mdev), Keep::Command));
         }
     }
 }
 
-fn scan_interval(host: &Host) -> Duration {
+pub(super) fn scan_interval(host: &Host) -> Duration {
     Duration::from_secs(u64::from(host.bus().config_time()))
 }

@@ -5,7 +5,7 @@ use machine::{ConsoleError, Machine};
 
 use crate::control::{AdapterView, CardCount, ConsoleView, Request, Response};
 
-/// Does what the console asks. `Ok(None)` when the hardware changed and the host should look again.
+/// Does what the console asks; the host should look at the hardware then.
 ///
 /// # Errors
 /// Why it cannot be done; nothing has changed.
@@ -40,7 +40,8 @@ pub(super) fn operate(machine: &Machine, request: &Request) -> Result<(), Consol
         Request::Deconfigure { id } => machine.deconfigure(Apid(*id)),
         Request::Checkstop { id } => machine.checkstop(Apid(*id)),
         Request::Recover { id } => machine.recover(Apid(*id)),
-        Request::Show | Request::Log => Ok(()),
+        // Control's own.
+        Request::Show | Request::Log | Request::Ipl => Ok(()),
     }
 }
 

@@ -12,12 +12,14 @@
 //!
 //! Reads never reach control: they are served from the published snapshot.
 
+mod commit;
 mod connections;
 mod console_server;
 mod control;
 mod desk;
 mod engines;
 mod hmc;
+mod ipl;
 mod link;
 mod listeners;
 mod machine_file;
@@ -31,5 +33,5 @@ pub(crate) use desk::Desk;
 pub(crate) use machine_file::Machinery;
 pub(crate) use platform::MachinePlatform;
 pub(crate) use refusals::Asker;
-pub(crate) use start::{Daemon, Options};
+pub(crate) use start::{Daemon, Options, Persistence};
 pub(crate) use temporary::TemporaryDaemon;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arch::{ApInstructions, Apcb, Apid, Apqn, Errno, Facilities, Instruction, Outcome};
 use machine::{GuestId, Machine, SetMasksError};
-use matrix::{MaskConflict, MdevUuid, Platform};
+use matrix::{Host, MaskConflict, MdevUuid, Platform};
 
 /// The platform of a host that runs on our machine.
 #[derive(Debug)]
@@ -33,6 +33,45 @@ impl MachinePlatform {
     /// `mdev` has no guest any more.
     pub(crate) fn disconnect(&mut self, mdev: MdevUuid) {
         self.guests.remove(&mdev);
+    }
+
+    /// Gives every guest the masks that `host` says it has.
+    pub(super) fn agree_with(&mut self, host: &Host) {
+        let wanted = |mdev: MdevUuid| {
+            let mdev = host.matrix().mdev(mdev)?;
+            mdev.guest().map(|_| mdev.view)
+        };
+        let differing: Vec<(MdevUuid, GuestId)> = self
+            .guests
+            .iter()
+            .filter(|(mdev, guest)| self.machine.masks(**guest) != wanted(**mdev))
+            .map(|(mdev, guest)| (*mdev, *guest))
+            .collect();
+        // All let go before any gets, so that a queue can go back to where it was.
+        for (_, guest) in &differing {
+            self.machine.clear_masks(*guest);
+        }
+        for (mdev, _) in differing {
+            if let Some(view) = wanted(mdev)
+                && let Err(conflict) = self.set_masks(mdev, &view)
+            {
+                tracing::error!(%mdev, "a guest's masks cannot be put back: {conflict}");
+            }
+        }
+    }
+
+    /// What a partition's boot does to its queues: each is reset and erased.
+    pub(crate) fn reset_all(&mut self) {
+        for apqn in self.machine.queues() {
+            self.machine.host().zapq(apqn);
+        }
+    }
+
+    /// Takes all queues from all guests, and forgets the guests.
+    pub(super) fn disconnect_all(&mut self) {
+        for guest in std::mem::take(&mut self.guests).into_values() {
+            self.machine.clear_masks(guest);
+        }
     }
 
     /// The guest of a mediated device.

@@ -111,9 +111,12 @@ impl DeviceSession for MdevSession {
     }
 
     fn reset(&mut self) -> Result<(), Errno> {
-        let mdev = self.mdev;
-        self.desk
-            .ask_control(|answer| Event::Reset { mdev, answer })
+        let (mdev, guest) = (self.mdev, self.cpu.id());
+        self.desk.ask_control(|answer| Event::Reset {
+            mdev,
+            guest,
+            answer,
+        })
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -129,9 +132,11 @@ impl Drop for MdevSession {
     fn drop(&mut self) {
         let (mdev, guest) = (self.mdev, self.cpu.id());
         // After this the device can be opened again, so wait for control to have closed it.
-        let closed = self
-            .desk
-            .ask_control(|answer| Event::Close { mdev, answer });
+        let closed = self.desk.ask_control(|answer| Event::Close {
+            mdev,
+            guest,
+            answer,
+        });
         self.desk.machine.detach_guest(guest);
         if let Err(errno) = closed {
             tracing::debug!(%mdev, "close: {errno}");

@@ -8,12 +8,12 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use device::{Limits, serve};
-use machine::Machine;
+use machine::{Doorbell, Machine};
 use matrix::Host;
 
 use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
-use super::control::{Control, Event, Sockets};
+use super::control::{Control, Event, Sockets, Started};
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
 use super::refusals::Refusals;
@@ -22,6 +22,7 @@ use super::{Desk, Machinery, engines};
 use crate::control::{Request, Response};
 use crate::fuse::{TreeFs, clear_stale, mount};
 use crate::rundir::{Claim, DaemonRecord, RunDir};
+use crate::state;
 
 /// How to start a daemon.
 #[derive(Clone, Debug)]
@@ -30,12 +31,26 @@ pub(crate) struct Options {
     pub(crate) run_dir: RunDir,
     /// Where it keeps state.
     pub(crate) state_dir: PathBuf,
-    /// The hardware, and the host's kernel parameters.
-    pub(crate) machine: Machinery,
+    /// The hardware, the host's kernel parameters, and whether they are kept.
+    pub(crate) persistence: Persistence,
     /// Whether the tree is mounted.
     pub(crate) mounts: bool,
     /// Whether this process lives in user and mount namespaces of its own.
     pub(crate) own_namespace: bool,
+}
+
+/// Whether a daemon's state outlives it.
+#[derive(Clone, Debug)]
+pub(crate) enum Persistence {
+    /// It does: the daemon goes on with the state that is there.
+    Kept {
+        /// The machine that the state must be of; the machine of a new state.
+        machine: Option<Machinery>,
+        /// Begin a new state and put the old one aside.
+        fresh: bool,
+    },
+    /// It does not: this machine is booted.
+    Forgotten(Machinery),
 }
 
 /// A running daemon.
@@ -67,13 +82,10 @@ impl Daemon {
             // Without engines the daemon is ending and nobody waits for the reply.
             bell.send(apqn).ok();
         });
-        let machine = Arc::new(Machine::new(&options.machine.partition, ring)?);
-        let mut platform = MachinePlatform::new(Arc::clone(&machine));
-        let host = Host::boot(&options.machine.boot, &mut platform);
-
+        let (machine, started) = begin(options, ring)?;
         let (events, inbox) = channel();
         let desk = Desk {
-            snapshot: Arc::new(ArcSwap::from_pointee(host.clone())),
+            snapshot: Arc::new(ArcSwap::from_pointee(started.host.clone())),
             control: events,
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
@@ -87,7 +99,10 @@ impl Daemon {
             listeners: Arc::clone(&listeners),
             run_dir: run_dir.clone(),
         };
-        let control = Control::new(host, platform, desk.clone(), sockets);
+        for (mdev, _) in started.host.matrix().mdevs() {
+            sockets.add(mdev);
+        }
+        let control = Control::new(started, desk.clone(), sockets);
         let control = thread::Builder::new()
             .name("control".into())
             .spawn(move || control.run(&inbox))
@@ -145,6 +160,34 @@ impl Daemon {
         self.listeners.stop();
         if let Some(Err(error)) = self.mounted.map(fuser::BackgroundSession::umount_and_join) {
             tracing::warn!("cannot unmount the tree: {error}");
+        }
+    }
+}
+
+/// Boots the host, or brings it back.
+fn begin(options: &Options, ring: Doorbell) -> Result<(Arc<Machine>, Started)> {
+    let make = |partition: &_| Ok(Arc::new(Machine::new(partition, ring)?));
+    match &options.persistence {
+        Persistence::Forgotten(machinery) => {
+            let machine = make(&machinery.partition)?;
+            let mut platform = MachinePlatform::new(Arc::clone(&machine));
+            let started = Started {
+                host: Host::boot(&machinery.boot, &mut platform),
+                platform,
+                boot: machinery.boot.clone(),
+                journal: None,
+            };
+            Ok((machine, started))
+        }
+        Persistence::Kept { machine, fresh } => {
+            let begun = state::begin(&options.state_dir, machine.as_ref(), *fresh, make)?;
+            let started = Started {
+                host: begun.host,
+                platform: begun.platform,
+                boot: begun.boot,
+                journal: Some(begun.journal),
+            };
+            Ok((begun.machine, started))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::{Daemon, Machinery, Options};
+use super::{Daemon, Machinery, Options, Persistence};
 use crate::rundir::RunDir;
 
 /// A running daemon below the system's temporary directory.
@@ -33,7 +33,7 @@ impl TemporaryDaemon {
         temporary.daemon = Some(Daemon::start(&Options {
             run_dir: RunDir::choose(Some(&temporary.dir.join("run")))?,
             state_dir: temporary.dir.join("state"),
-            machine,
+            persistence: Persistence::Forgotten(machine),
             mounts,
             own_namespace: false,
         })?);

@@ -76,6 +76,9 @@ enum Verb {
         #[arg(value_parser = number)]
         id: u8,
     },
+    /// Boot the partition anew: guests are disconnected, mediated devices are gone, masks and settings
+    /// are those of the machine file; the hardware stays as it is now
+    Ipl,
 }
 
 fn number(text: &str) -> Result<u8, String> {
@@ -111,6 +114,7 @@ impl Hmc {
             Verb::Deconfigure { id } => Request::Deconfigure { id: *id },
             Verb::Checkstop { id } => Request::Checkstop { id: *id },
             Verb::Recover { id } => Request::Recover { id: *id },
+            Verb::Ipl => Request::Ipl,
         };
         match (context.ask(&request)?, &self.verb) {
             (Response::Hardware(view), Verb::Show { json: true }) => {

@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 use super::Context;
-use crate::daemon::{Daemon, Machinery, Options};
+use crate::daemon::{Daemon, Machinery, Options, Persistence};
 use crate::namespace;
 use crate::rundir::choose_state_dir;
 
@@ -17,21 +17,33 @@ use crate::rundir::choose_state_dir;
 ///
 /// The tree is mounted at RUN/sys, each mediated device listens at RUN/mdev/UUID.sock, and the
 /// hardware console at RUN/control.sock. Ends on SIGTERM or Ctrl-C.
+///
+/// The state directory keeps hardware, masks, bindings and mediated devices: the daemon goes on where
+/// the last one ended, also if that one was killed. A state that is damaged, or of another machine
+/// file than the one given, is refused and left as it is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
-    /// The machine's hardware [default: three accelerators, four domains]
+    /// The hardware that a new state begins with [default: three accelerators, four domains]; with an
+    /// existing state it must be the file that the state began with, and may be left out
     #[arg(long, value_name = "FILE.toml")]
     machine: Option<PathBuf>,
     /// Where state is kept [default: $APMATRIX_STATE_DIR, /var/lib/apmatrix, or
     /// ~/.local/state/apmatrix for users]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Begin a new state; the old one is put aside as STATE/journal.old-N
+    #[arg(long)]
+    fresh: bool,
 }
 
 impl Serve {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<ExitCode> {
         log_to_stderr();
-        let machine = Machinery::load(self.machine.as_deref())?;
+        let machine = self
+            .machine
+            .as_deref()
+            .map(|path| Machinery::load(Some(path)))
+            .transpose()?;
         let state_dir = choose_state_dir(self.state_dir.as_deref())?;
         // Namespaces can only be made while there is one thread.
         let own_namespace = namespace::is_needed();
@@ -43,7 +55,10 @@ impl Serve {
         let options = Options {
             run_dir,
             state_dir,
-            machine,
+            persistence: Persistence::Kept {
+                machine,
+                fresh: self.fresh,
+            },
             mounts: true,
             own_namespace,
         };

@@ -35,6 +35,7 @@ pub(crate) enum User {
 /// A running daemon.
 pub(crate) struct Instance {
     dir: PathBuf,
+    state: PathBuf,
     user: User,
     daemon: Child,
 }
@@ -42,15 +43,25 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts a daemon on the default machine.
     pub(crate) fn start() -> Self {
-        Self::new(User::Same, None)
+        Self::new(User::Same, None, None)
     }
 
     /// Starts a daemon of this user on the default machine.
     pub(crate) fn of(user: User) -> Self {
-        Self::new(user, None)
+        Self::new(user, None, None)
     }
 
-    fn new(user: User, machine: Option<&str>) -> Self {
+    /// Starts a daemon on this machine file.
+    pub(crate) fn with_machine(text: &str) -> Self {
+        Self::new(User::Same, Some(text), None)
+    }
+
+    /// Starts a daemon on the default machine that keeps its state in `dir`.
+    pub(crate) fn with_state_dir(dir: &Path) -> Self {
+        Self::new(User::Same, None, Some(dir))
+    }
+
+    fn new(user: User, machine: Option<&str>, state: Option<&Path>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir =
@@ -62,8 +73,37 @@ impl Instance {
         if let Some(text) = machine {
             fs::write(dir.join(MACHINE), text).expect("the temporary directory is writable");
         }
-        let daemon = spawn(user, &dir);
-        Self { dir, user, daemon }
+        let state = state.map_or_else(|| dir.join("state"), Path::to_path_buf);
+        let daemon = ready(serve(user, &dir, &state, &[]));
+        Self {
+            dir,
+            state,
+            user,
+            daemon,
+        }
+    }
+
+    /// A file of its state directory.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.state.join(name)
+    }
+
+    /// Gives it another machine file, for the next start.
+    pub(crate) fn machine(&self, text: &str) {
+        fs::write(self.dir.join(MACHINE), text).expect("the temporary directory is writable");
+    }
+
+    /// Takes its machine file away, for the next start.
+    pub(crate) fn no_machine(&self) {
+        fs::remove_file(self.dir.join(MACHINE)).expect("it had one");
+    }
+
+    /// Ends the daemon in an orderly way.
+    pub(crate) fn stop(&mut self) {
+        let pid = self.daemon.id().to_string();
+        let killed = Command::new("kill").arg(&pid).status().expect("kill runs");
+        assert!(killed.success());
+        self.daemon.wait().expect("it was ours");
     }
 
     /// Kills the daemon as the kernel would, without any chance to clean up.
@@ -74,7 +114,25 @@ impl Instance {
 
     /// Starts the daemon again in the same directories.
     pub(crate) fn restart(&mut self) {
-        self.daemon = spawn(self.user, &self.dir);
+        self.restart_with(&[]);
+    }
+
+    /// Starts the daemon again with further options.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        self.daemon = ready(serve(self.user, &self.dir, &self.state, options));
+    }
+
+    /// Starts the daemon again, which must fail; what it says.
+    pub(crate) fn refused(&self, options: &[&str]) -> String {
+        failure(&mut serve(self.user, &self.dir, &self.state, options))
+    }
+
+    /// Starts a second daemon with the same state in another run directory, which must fail; what it
+    /// says.
+    pub(crate) fn serve_elsewhere(&self, options: &[&str]) -> String {
+        let dir = self.dir.join("elsewhere");
+        fs::create_dir_all(&dir).expect("the temporary directory is writable");
+        failure(&mut serve(self.user, &dir, &self.state, options))
     }
 
     /// The run directory.
@@ -238,17 +296,21 @@ fn program(user: User, dir: &Path) -> Command {
     }
 }
 
-fn spawn(user: User, dir: &Path) -> Child {
+fn serve(user: User, dir: &Path, state: &Path, options: &[&str]) -> Command {
     let mut command = program(user, dir);
     command
         .env("APMATRIX_LOG", "error")
         .args(["serve", "--run-dir"])
         .arg(dir.join("run"));
-    command.arg("--state-dir").arg(dir.join("state"));
+    command.arg("--state-dir").arg(state).args(options);
     if dir.join(MACHINE).exists() {
         command.arg("--machine").arg(dir.join(MACHINE));
     }
-    let mut daemon = command
+    command
+}
+
+fn ready(mut serve: Command) -> Child {
+    let mut daemon = serve
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program starts");
@@ -259,6 +321,12 @@ fn spawn(user: User, dir: &Path) -> Child {
         .expect("stdout is readable");
     assert!(ready.contains("ready"), "the daemon said {ready:?}");
     daemon
+}
+
+fn failure(serve: &mut Command) -> String {
+    let output = serve.output().expect("the program starts");
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).expect("text")
 }
 
 impl Drop for Instance {

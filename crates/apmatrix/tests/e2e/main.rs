@@ -20,5 +20,6 @@ mod emulator;
 mod hostile;
 mod linux_guest;
 mod mdevctl;
+mod persistence;
 mod revoke;
 mod why;

@@ -1,0 +1,194 @@
+//! Starting with the state that is there, or with a new one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use machine::{Machine, PartitionConfig};
+use matrix::{BootConfig, Command, Host};
+
+use super::entry::{Entry, Step};
+use super::frame;
+use super::journal::{Image, Journal};
+use super::rows::{self, Origin, Row, Snapshot};
+use super::store::Store;
+use crate::daemon::{MachinePlatform, Machinery};
+
+/// A machine and its host, as they were or new.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) platform: MachinePlatform,
+    pub(crate) host: Host,
+    /// What the host boots with.
+    pub(crate) boot: BootConfig,
+    pub(crate) journal: Journal,
+}
+
+/// Begins with the state in `dir`, or, if there is none or `fresh`, with a new one on `asked` or the
+/// default machine. `make` makes a machine.
+///
+/// # Errors
+/// When the directory is taken, when the state is damaged, foreign, newer or of another machine than
+/// `asked`. What is there stays as it is.
+pub(crate) fn begin(
+    dir: &Path,
+    asked: Option<&Machinery>,
+    fresh: bool,
+    make: impl FnOnce(&PartitionConfig) -> Result<Arc<Machine>>,
+) -> Result<Begun> {
+    let store = Store::take(dir)?;
+    if fresh && let Some(aside) = store.put_aside()? {
+        tracing::warn!("the old state is kept as {}", aside.display());
+    }
+    match store.read()? {
+        None => begin_new(store, asked, make),
+        Some(content) => {
+            let path = store.journal();
+            go_on(store, &content, asked, make).with_context(|| {
+                format!(
+                    "the state in {} is left as it is ('serve --fresh' puts it aside and begins a \
+                     new one)",
+                    path.display()
+                )
+            })
+        }
+    }
+}
+
+fn begin_new(
+    store: Store,
+    asked: Option<&Machinery>,
+    make: impl FnOnce(&PartitionConfig) -> Result<Arc<Machine>>,
+) -> Result<Begun> {
+    let default;
+    let machinery = match asked {
+        Some(machinery) => machinery,
+        None => {
+            default = Machinery::load(None)?;
+            &default
+        }
+    };
+    // What IPL goes back to after a restart is what is booted now.
+    let origin = Origin::of(machinery);
+    let boot = origin.machine().map_err(anyhow::Error::msg)?.boot;
+    let machine = make(&machinery.partition)?;
+    let mut platform = MachinePlatform::new(Arc::clone(&machine));
+    let host = Host::boot(&boot, &mut platform);
+    let image = Image {
+        spec: machine.config().to_string(),
+        host: host.save(),
+    };
+    let journal = Journal::create(store, origin, &image)?;
+    Ok(Begun {
+        machine,
+        platform,
+        host,
+        boot,
+        journal,
+    })
+}
+
+/// What a journal holds.
+struct Content {
+    snapshot: Snapshot,
+    rows: usize,
+    entries: Vec<Entry>,
+}
+
+fn go_on(
+    store: Store,
+    content: &[u8],
+    asked: Option<&Machinery>,
+    make: impl FnOnce(&PartitionConfig) -> Result<Arc<Machine>>,
+) -> Result<Begun> {
+    let frames = frame::take_apart(content)?;
+    let Content {
+        snapshot,
+        rows,
+        entries,
+    } = understand(&frames.payloads)?;
+    let origin = snapshot.origin;
+    let difference = asked.and_then(|asked| origin.difference(&Origin::of(asked)));
+    if let Some(difference) = difference {
+        bail!(
+            "it was made with another machine file; {difference}. Start without --machine to go on \
+             with it, and change its hardware with 'apmatrix hmc'"
+        );
+    }
+    let boot = origin.machine().map_err(anyhow::Error::msg)?.boot;
+    let machine = make(&snapshot.partition)?;
+    let mut platform = MachinePlatform::new(Arc::clone(&machine));
+    let mut host = Host::restore(&boot, snapshot.saved, &mut platform)?;
+    let count = entries.len();
+    for (number, entry) in entries.into_iter().enumerate() {
+        let text = format!("{entry:?}");
+        host = repeat(host, entry, &boot, &machine, &mut platform)
+            .with_context(|| format!("entry {} of {count} does not fit: {text}", number + 1))?;
+    }
+    if frames.torn > 0 {
+        let torn = frames.torn;
+        tracing::warn!("{torn} bytes of a write that was never answered are dropped");
+    }
+    let journal = Journal::resume(store, origin, (frames.chain, frames.length), (rows, count))?;
+    Ok(Begun {
+        machine,
+        platform,
+        host,
+        boot,
+        journal,
+    })
+}
+
+fn understand(payloads: &[&str]) -> Result<Content> {
+    let mut rows = Vec::new();
+    let mut rest = payloads.iter().enumerate();
+    let count = loop {
+        let (number, payload) = rest.next().context("the snapshot is cut off")?;
+        let row: Row = serde_json::from_str(payload)
+            .with_context(|| format!("record {} is not understood", number + 1))?;
+        match row {
+            Row::End(count) => break count,
+            row => rows.push(row),
+        }
+    };
+    if count != rows.len() {
+        bail!("the snapshot has {} rows instead of {count}", rows.len());
+    }
+    let entries = rest
+        .map(|(number, payload)| {
+            serde_json::from_str(payload)
+                .with_context(|| format!("record {} is not understood", number + 1))
+        })
+        .collect::<Result<Vec<Entry>>>()?;
+    let snapshot = rows::assemble(rows).map_err(anyhow::Error::msg)?;
+    Ok(Content {
+        snapshot,
+        rows: count,
+        entries,
+    })
+}
+
+/// Does what an entry says was done.
+fn repeat(
+    mut host: Host,
+    entry: Entry,
+    boot: &BootConfig,
+    machine: &Machine,
+    platform: &mut MachinePlatform,
+) -> Result<Host> {
+    match entry.step() {
+        Step::Hardware(spec) => {
+            machine.replace_by_spec(&spec)?;
+            host.apply(Command::HardwareChanged, platform)?;
+        }
+        Step::Ipl => {
+            platform.reset_all();
+            return Ok(host.reboot(boot, platform));
+        }
+        Step::Command(command) => {
+            host.apply(command, platform)?;
+        }
+    }
+    Ok(host)
+}
