@@ -268,8 +268,12 @@ impl Control {
                 self.links.get(&mdev).inspect(|link| link.request());
             }
             Effect::Created(mdev) => {
+                let Some(group) = self.host.matrix().mdev(mdev).map(|mdev| mdev.group) else {
+                    return;
+                };
                 let path = self.sockets.run_dir.mdev_socket(&mdev.to_string());
-                if let Err(error) = self.sockets.listeners.add(mdev, path) {
+                let group = self.sockets.run_dir.vfio().join(group.to_string());
+                if let Err(error) = self.sockets.listeners.add(mdev, path, group) {
                     tracing::error!(%mdev, "the device cannot be opened: {error:#}");
                 }
             }
