@@ -9,6 +9,7 @@
 
 mod bench;
 mod ci;
+mod roots;
 mod sh;
 mod test;
 mod tidy;

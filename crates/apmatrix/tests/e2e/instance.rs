@@ -47,6 +47,11 @@ impl Instance {
         Self::new(user, None)
     }
 
+    /// Starts a daemon on the machine that this text describes.
+    pub(crate) fn on(machine: &str) -> Self {
+        Self::new(User::Same, Some(machine))
+    }
+
     fn new(user: User, machine: Option<&str>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -72,6 +77,11 @@ impl Instance {
     /// Starts the daemon again in the same directories.
     pub(crate) fn restart(&mut self) {
         self.daemon = spawn(self.user, &self.dir);
+    }
+
+    /// The instance's own directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The run directory.

@@ -14,7 +14,11 @@ mod tier;
 
 mod attributes;
 mod cli;
+mod discovery;
 mod emulator;
+mod libvirt;
 mod linux_guest;
 mod mdevctl;
 mod revoke;
+mod s390_tools;
+mod udev;
