@@ -108,7 +108,7 @@ fn lszcrypt_shows_cards_queues_and_the_bus() {
     );
 }
 
-/// A queue of vfio_ap is shown with -V only, and with the use that its mdev makes of it.
+/// A queue of `vfio_ap` is shown with -V only, and with the use that its mdev makes of it.
 #[test]
 fn lszcrypt_shows_who_has_a_queue() {
     if !Tier::S390Tools.is_there() {
