@@ -11,6 +11,7 @@
 mod bench;
 mod ci;
 mod generate;
+mod roots;
 mod sh;
 mod test;
 mod tidy;

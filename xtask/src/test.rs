@@ -6,6 +6,8 @@
 //! | unit | a Rust toolchain, a C compiler, make, perl |
 //! | mount | `/dev/fuse` and the right to mount |
 //! | mdevctl | the mount tier; fetches mdevctl |
+//! | new mdevctl, s390-tools | the mount tier and apt; fetch mdevctl 1.4; s390-tools for s390x and QEMU's user emulation |
+//! | libvirt | the mount tier, apt and root (chroot); fetches libvirt, udev and what they need |
 //! | fusermount | the mount tier and root; fetches fuse3 |
 //! | guest | apt and Debian's keyring; fetches QEMU, a kernel, a few guest programs |
 
@@ -14,6 +16,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::roots;
 use crate::sh::{cargo, root, run as sh, say};
 
 /// How long the tests may take.
@@ -77,10 +80,17 @@ pub(crate) fn run(length: Length) -> Result<()> {
     if Path::new("/dev/fuse").exists() {
         open_fuse_to_everybody();
         end_to_end.env("APMATRIX_TIER_MOUNT", "1");
-        let tiers: [(&str, &str, Prepare); 3] = [
+        let tiers: [(&str, &str, Prepare); 6] = [
             ("mdevctl", "APMATRIX_TIER_MDEVCTL", || {
                 prepare_package("mdevctl", "usr/bin/mdevctl")
             }),
+            (
+                "new mdevctl",
+                "APMATRIX_TIER_NEW_MDEVCTL",
+                roots::new_mdevctl,
+            ),
+            ("s390-tools", "APMATRIX_TIER_S390_TOOLS", roots::s390_tools),
+            ("libvirt", "APMATRIX_TIER_LIBVIRT", roots::libvirt),
             ("fusermount", "APMATRIX_TIER_FUSERMOUNT", prepare_fusermount),
             ("guest", "APMATRIX_TIER_GUEST", prepare_image),
         ];

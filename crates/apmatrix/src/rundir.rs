@@ -3,6 +3,7 @@
 //! ```text
 //!  RUN/sys            the tree, mounted by FUSE
 //!  RUN/mdev/UUID.sock one device channel per mediated device
+//!  RUN/vfio/N         the same channel under the number of its IOMMU group; /dev/vfio under `run`
 //!  RUN/control.sock   hardware console and log
 //!  RUN/namespace      empty; a mount point inside the namespaces of `run`
 //!  RUN/lock           held by the daemon
@@ -82,6 +83,12 @@ impl RunDir {
         self.mdev().join(format!("{uuid}.sock"))
     }
 
+    /// What `run` shows as /dev/vfio.
+    #[must_use]
+    pub fn vfio(&self) -> PathBuf {
+        self.0.join("vfio")
+    }
+
     /// The socket of the hardware console and the log.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
@@ -145,10 +152,15 @@ impl RunDir {
             bail!("another apmatrix daemon is running in {}", self.0.display());
         };
         // A stopped daemon leaves sockets behind that answer nobody.
-        if self.mdev().exists() {
-            fs::remove_dir_all(self.mdev())?;
+        for channels in [self.mdev(), self.vfio()] {
+            if channels.exists() {
+                fs::remove_dir_all(channels)?;
+            }
         }
         create(&self.mdev(), 0o755)?;
+        create(&self.vfio(), 0o755)?;
+        // VFIO's container: tools look whether it is there, none of ours opens it.
+        File::create(self.vfio().join("vfio"))?;
         // `run` mounts its scratch space here, also for users who may not write to this directory.
         create(&self.0.join("namespace"), 0o755)?;
         Ok(Claim {

@@ -14,6 +14,7 @@
 //! | [`qci`] | the QCI information block |
 //! | [`tapq`] | GR2 of TAPQ, [`HwInfo`] |
 //! | [`status`] | the AP queue status word, [`ResponseCode`] |
+//! | [`facts`] | [`CardQueries`]: what coprocessors tell about themselves and their master keys |
 //! | [`facility`] | [`Facilities`] |
 //! | [`aqic`] | the AQIC control word |
 //! | [`instruction`] | [`Instruction`], [`Outcome`], [`ApInstructions`] |
@@ -26,6 +27,7 @@ pub mod apcb;
 pub mod aqic;
 pub mod errno;
 pub mod facility;
+pub mod facts;
 pub mod ids;
 pub mod instruction;
 pub mod mask;
@@ -39,6 +41,7 @@ pub use apcb::{Apcb, CrycbFormat};
 pub use aqic::AqicControl;
 pub use errno::Errno;
 pub use facility::Facilities;
+pub use facts::{CardFacts, CardQueries, KeyRegisters, MasterKeys};
 pub use ids::{Apid, Apqi, Apqn};
 pub use instruction::{ApInstructions, Instruction, Outcome, ProgramException};
 pub use mask::{AdapterMask, ControlMask, Mask256, UsageMask};

@@ -16,6 +16,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`card`] | [`Card`], what TAPQ tells about it, [`Request`] |
+//! | [`identity`] | what a card says about itself: serial number, firmware, master keys |
 //! | [`accelerator`] | type 50 requests executed |
 //! | [`type50`] | the clear-key RSA request, decoded |
 //! | [`type80`] | its reply, encoded |
@@ -29,6 +30,7 @@ pub mod accelerator;
 pub mod card;
 pub mod crypto;
 pub mod error_reply;
+pub mod identity;
 pub mod reference;
 pub mod reply;
 pub mod type50;

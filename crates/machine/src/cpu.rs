@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arch::qci::{MAX_ADAPTER_WITHOUT_APXA, MAX_DOMAIN_WITHOUT_APXA};
 use arch::{
-    ApInstructions, Apqn, CrycbFormat, Facilities, Instruction, Outcome, ProgramException,
-    QciBlock, QciFlags, ResponseCode,
+    ApInstructions, Apid, Apqn, CardFacts, CardQueries, CrycbFormat, Facilities, Instruction,
+    MasterKeys, Outcome, ProgramException, QciBlock, QciFlags, ResponseCode,
 };
 
 use crate::guests::Guest;
@@ -46,6 +46,17 @@ impl<M: Deref<Target = Machine>> ApInstructions for HostCpu<M> {
         };
         machine.ring_if_enqueued(instruction, &outcome);
         outcome
+    }
+}
+
+impl<M: Deref<Target = Machine>> CardQueries for HostCpu<M> {
+    fn card_facts(&mut self, apid: Apid) -> Option<CardFacts> {
+        self.machine.answering_card(apid)?.facts(apid)
+    }
+
+    fn master_keys(&mut self, apqn: Apqn) -> Option<MasterKeys> {
+        self.machine.queue(apqn)?;
+        self.machine.answering_card(apqn.apid)?.master_keys()
     }
 }
 

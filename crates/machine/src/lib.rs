@@ -49,8 +49,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
 
-use arch::{Apcb, Apqn, CrycbFormat, Facilities, Instruction, Outcome, QciBlock, QciFlags};
+use arch::{Apcb, Apid, Apqn, CrycbFormat, Facilities, Instruction, Outcome, QciBlock, QciFlags};
 use arch::{QueueStatus, ResponseCode};
+use cex::Card;
 
 use crate::guests::{Guest, shared_queue};
 use crate::hardware::Hardware;
@@ -263,6 +264,14 @@ impl Machine {
 
     fn queue(&self, apqn: Apqn) -> Option<Arc<Queue>> {
         read(&self.hardware).queues().get(&apqn).map(Arc::clone)
+    }
+
+    /// The card of an adapter that is configured and in good health: others answer nothing.
+    fn answering_card(&self, apid: Apid) -> Option<Card> {
+        let hardware = read(&self.hardware);
+        let adapter = hardware.config().adapters.get(&apid)?;
+        let answers = !adapter.deconfigured && !adapter.checkstopped;
+        answers.then(|| Card::new(adapter.ap_type, adapter.mode))
     }
 
     fn host_qci(&self) -> QciBlock {

@@ -1,12 +1,12 @@
 //! What the host needs from below.
 
-use arch::{ApInstructions, Apcb, Apid, Apqn, Errno};
+use arch::{ApInstructions, Apcb, Apid, Apqn, CardQueries, Errno};
 
 use crate::mdev::MdevUuid;
 
 /// The hardware and the hypervisor under the host: the instructions, the masks of attached guests
-/// (KVM's part) and the configuration of adapters (SCLP's part).
-pub trait Platform: ApInstructions {
+/// (KVM's part), the configuration of adapters (SCLP's part) and what cards say about themselves.
+pub trait Platform: ApInstructions + CardQueries {
     /// Gives the guest of an mdev these masks. When it returns, the guest no longer reaches queues
     /// that left, and sees those that came. Called only for an mdev with an attached guest.
     ///

@@ -1,6 +1,6 @@
 //! One row of an attribute table, and what its functions get.
 
-use arch::{ApInstructions, Apid, Apqn, Errno};
+use arch::{ApInstructions, Apid, Apqn, CardQueries, Errno};
 use bus::{Card, Queue};
 use matrix::{Command, Host, Mdev, MdevUuid};
 
@@ -129,12 +129,17 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The hardware, for content that is asked from it at each read.
+pub trait Live: ApInstructions + CardQueries {}
+
+impl<T: ApInstructions + CardQueries + ?Sized> Live for T {}
+
 /// What a show function gets.
 pub struct Reading<'a> {
     /// Where the file is.
     pub place: Place<'a>,
     /// The hardware, for content that is asked from it at each read.
-    pub live: &'a mut dyn ApInstructions,
+    pub live: &'a mut dyn Live,
 }
 
 impl std::fmt::Debug for Reading<'_> {

@@ -31,7 +31,7 @@ pub mod reference;
 pub mod session;
 pub mod tree;
 
-pub use attribute::Attribute;
+pub use attribute::{Attribute, Live};
 pub use error::StoreError;
 pub use node::{Dir, Entry, Node};
 pub use session::{FileError, Session};

@@ -1,9 +1,9 @@
 //! [`Tree`]: the view of a host as files.
 
-use arch::{ApInstructions, Errno};
+use arch::Errno;
 use matrix::{Command, Host};
 
-use crate::attribute::{Attribute, Place, Reading, Writing};
+use crate::attribute::{Attribute, Live, Place, Reading, Writing};
 use crate::attributes::table;
 use crate::error::StoreError;
 use crate::layout;
@@ -253,7 +253,7 @@ impl<'a> Tree<'a> {
     /// # Errors
     /// `EISDIR` for a directory, `EACCES` for a file that cannot be read, `ENODEV` when its device is
     /// gone, or what the attribute itself answers.
-    pub fn show(&self, node: Node, live: &mut dyn ApInstructions) -> Result<Vec<u8>, Errno> {
+    pub fn show(&self, node: Node, live: &mut dyn Live) -> Result<Vec<u8>, Errno> {
         if self.kind(node) == Some(Kind::Directory) {
             return Err(Errno::EISDIR);
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use arch::{Apid, Errno};
 use machine::GuestId;
-use matrix::{BootConfig, Command, Effect, Host, MdevUuid, Outcome, VmId};
+use matrix::{BootConfig, Command, Effect, Group, Host, MdevUuid, Outcome, VmId};
 
 use super::commit::Keep;
 use super::link::SessionLink;
@@ -136,10 +136,12 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Listens for a device. Without its socket a device can be administered but not opened.
-    pub(super) fn add(&self, mdev: MdevUuid) {
+    /// Listens for a device of this IOMMU group. Without its socket a device can be administered but
+    /// not opened.
+    pub(super) fn add(&self, mdev: MdevUuid, group: Group) {
         let path = self.run_dir.mdev_socket(&mdev.to_string());
-        if let Err(error) = self.listeners.add(mdev, path) {
+        let group = self.run_dir.vfio().join(group.to_string());
+        if let Err(error) = self.listeners.add(mdev, path, group) {
             tracing::error!(%mdev, "the device cannot be opened: {error:#}");
         }
     }
@@ -290,7 +292,11 @@ impl Control {
             Effect::ReleaseRequest(mdev) => {
                 self.links.get(&mdev).inspect(|link| link.request());
             }
-            Effect::Created(mdev) => self.sockets.add(mdev),
+            Effect::Created(mdev) => {
+                if let Some(found) = self.host.matrix().mdev(mdev) {
+                    self.sockets.add(mdev, found.group);
+                }
+            }
             Effect::Removed(mdev) => {
                 self.sockets.listeners.remove(mdev);
                 if let Some(removal) = self.removals.remove(&mdev) {

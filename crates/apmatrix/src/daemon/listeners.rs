@@ -1,4 +1,4 @@
-//! The sockets of the mediated devices: `RUN/mdev/UUID.sock`.
+//! The sockets of the mediated devices: `RUN/mdev/UUID.sock`, and `RUN/vfio/N` by IOMMU group.
 //!
 //! One thread waits for connections on all of them, so ten thousand devices cost ten thousand
 //! descriptors and no thread. An accepted connection gets a thread of its own.
@@ -36,7 +36,7 @@ struct Sockets {
 struct Socket {
     mdev: MdevUuid,
     listener: Arc<UnixListener>,
-    path: PathBuf,
+    paths: [PathBuf; 2],
 }
 
 /// The token of the descriptor that ends the thread.
@@ -72,15 +72,18 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Listens at `path` (mode 0600) for `mdev`.
+    /// Listens at `path` (mode 0600) for `mdev`; `group` becomes a second name of the same socket.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub(crate) fn add(&self, mdev: MdevUuid, path: PathBuf) -> Result<()> {
-        drop(fs::remove_file(&path));
+    pub(crate) fn add(&self, mdev: MdevUuid, path: PathBuf, group: PathBuf) -> Result<()> {
+        for old in [&path, &group] {
+            drop(fs::remove_file(old));
+        }
         let listener = UnixListener::bind(&path)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        fs::hard_link(&path, &group).with_context(|| format!("cannot make {}", group.display()))?;
         listener.set_nonblocking(true)?;
         let listener = Arc::new(listener);
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +96,7 @@ impl Listeners {
             Socket {
                 mdev,
                 listener,
-                path,
+                paths: [path, group],
             },
         );
         sockets.tokens.insert(mdev, token);
@@ -106,7 +109,9 @@ impl Listeners {
         let token = sockets.tokens.remove(&mdev);
         if let Some(socket) = token.and_then(|token| sockets.by_token.remove(&token)) {
             epoll::delete(&self.epoll, &*socket.listener).ok();
-            drop(fs::remove_file(&socket.path));
+            for path in &socket.paths {
+                drop(fs::remove_file(path));
+            }
         }
     }
 

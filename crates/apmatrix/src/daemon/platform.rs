@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arch::{ApInstructions, Apcb, Apid, Apqn, Errno, Facilities, Instruction, Outcome};
+use arch::{
+    ApInstructions, Apcb, Apid, Apqn, CardFacts, CardQueries, Errno, Facilities, Instruction,
+    MasterKeys, Outcome,
+};
 use machine::{GuestId, Machine, SetMasksError};
 use matrix::{Host, MaskConflict, MdevUuid, Platform};
 
@@ -87,6 +90,16 @@ impl ApInstructions for MachinePlatform {
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         self.machine.host().execute(instruction, reply)
+    }
+}
+
+impl CardQueries for MachinePlatform {
+    fn card_facts(&mut self, apid: Apid) -> Option<CardFacts> {
+        self.machine.host().card_facts(apid)
+    }
+
+    fn master_keys(&mut self, apqn: Apqn) -> Option<MasterKeys> {
+        self.machine.host().master_keys(apqn)
     }
 }
 

@@ -99,8 +99,8 @@ impl Daemon {
             listeners: Arc::clone(&listeners),
             run_dir: run_dir.clone(),
         };
-        for (mdev, _) in started.host.matrix().mdevs() {
-            sockets.add(mdev);
+        for (mdev, found) in started.host.matrix().mdevs() {
+            sockets.add(mdev, found.group);
         }
         let control = Control::new(started, desk.clone(), sockets);
         let control = thread::Builder::new()

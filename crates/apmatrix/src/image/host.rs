@@ -53,6 +53,11 @@ impl Layout {
         })
     }
 
+    /// Debian's name of the architecture.
+    pub(super) fn arch(self) -> &'static str {
+        self.arch
+    }
+
     /// The QEMU in `root`.
     pub(super) fn qemu(self, root: &Path) -> Result<Qemu> {
         Qemu::from_root(root, self.loader, self.libraries)

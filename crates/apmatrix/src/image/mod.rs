@@ -11,6 +11,7 @@ mod elf;
 mod guest;
 mod host;
 mod modules;
+mod packages;
 mod process;
 mod store;
 
@@ -22,6 +23,7 @@ use anyhow::{Context, Result};
 use self::archive::Archive;
 use self::cross::Compiler;
 use self::host::{HostPackages, Layout};
+pub use self::packages::{PackageSet, command_in};
 pub(crate) use self::process::find_program;
 use self::store::{Builder, Store};
 use crate::launch::Qemu;

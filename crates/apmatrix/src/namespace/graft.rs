@@ -36,6 +36,27 @@ pub(super) fn graft(host: &Path, ours: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Shows `source` at the absolute path `target`, as `bind` does; where there is no such directory,
+/// its parent is grafted. `scratch` is a directory on a tmpfs.
+///
+/// # Errors
+/// When the directories cannot be made or shown.
+pub(super) fn show(source: &Path, target: &Path, scratch: &Path) -> Result<()> {
+    if !target.is_dir() {
+        let (parent, name) = target
+            .parent()
+            .zip(target.file_name())
+            .with_context(|| format!("{} is no directory's name", target.display()))?;
+        let scratch = scratch.join(name);
+        let (extra, merged) = (scratch.join("extra"), scratch.join("merged"));
+        fs::create_dir_all(extra.join(name))?;
+        fs::create_dir(&merged)?;
+        graft(parent, &extra, &merged)?;
+        bind(&merged, parent)?;
+    }
+    bind(source, target)
+}
+
 type Pair = (Option<PathBuf>, Option<PathBuf>);
 
 fn entries(host: &Path, ours: &Path) -> Result<BTreeMap<std::ffi::OsString, Pair>> {

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! `run` goes one step further: a private mount namespace whose `/sys` shows the tree among the
-//! host's other devices (`graft`) and whose `/etc/mdevctl.d` is the instance's own (`private_etc`).
+//! host's other devices (`graft`), whose `/etc/mdevctl.d` is the instance's own (`private_etc`) and
+//! whose `/dev/vfio` has a name for each mediated device's IOMMU group.
 
 mod graft;
 mod modprobe;

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::bind;
-use super::graft::graft;
+use super::graft::show;
 
 const MDEVCTL_DIR: &str = "/etc/mdevctl.d";
 
@@ -25,12 +24,5 @@ pub(super) fn show_private_mdevctl(state_dir: &Path, scratch: &Path) -> Result<(
         let dir = private.join("scripts.d").join(callouts);
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    if !Path::new(MDEVCTL_DIR).is_dir() {
-        let (extra, merged) = (scratch.join("etc-extra"), scratch.join("etc"));
-        fs::create_dir_all(extra.join("mdevctl.d"))?;
-        fs::create_dir(&merged)?;
-        graft(Path::new("/etc"), &extra, &merged)?;
-        bind(&merged, Path::new("/etc"))?;
-    }
-    bind(&private, Path::new(MDEVCTL_DIR))
+    show(&private, Path::new(MDEVCTL_DIR), scratch)
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::graft::graft;
+use super::graft::{graft, show};
 use super::{bind, modprobe, mount_tmpfs, private_etc, unshare_mounts};
 
 /// Where the pieces of a running instance are.
@@ -37,6 +37,13 @@ pub fn run(setting: &Setting, command: &[OsString]) -> Result<std::convert::Infa
     show_tree(&setting.run_dir.join("sys"), &scratch).context("cannot show the tree at /sys")?;
     private_etc::show_private_mdevctl(&setting.state_dir, &scratch)
         .context("cannot show a private /etc/mdevctl.d")?;
+    // Groups come and go later, so ours is shown whole: the host's own groups are hidden.
+    show(
+        &setting.run_dir.join("vfio"),
+        Path::new("/dev/vfio"),
+        &scratch,
+    )
+    .context("cannot show the groups at /dev/vfio")?;
     let first_on_path = modprobe::arrange(&scratch).context("cannot arrange modprobe")?;
 
     let mut command = Command::new(program);

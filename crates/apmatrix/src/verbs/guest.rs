@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::Context;
 use crate::admin::parse_uuid;
-use crate::image::{self, Image};
+use crate::image::{self, Image, PackageSet};
 use crate::launch::{Launch, Plugin, find_plugin};
 
 /// Build the guest image; run an s390x Linux guest with a mediated device
@@ -28,6 +28,30 @@ enum Verb {
         out: Option<PathBuf>,
     },
     Run(Run),
+    #[command(hide = true)]
+    Packages(Packages),
+}
+
+/// Unpack Debian packages as a root of their own, for tests with real tools
+#[derive(Debug, clap::Args)]
+struct Packages {
+    /// A link to the root; finished roots are kept beside it
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Debian's release
+    #[arg(long)]
+    suite: String,
+    /// Debian's name of an architecture [default: the host's]
+    #[arg(long)]
+    arch: Option<String>,
+    /// A package without what it needs
+    #[arg(long, value_name = "PACKAGE")]
+    alone: Vec<String>,
+    /// A package that is not wanted although something needs it
+    #[arg(long, value_name = "PACKAGE")]
+    skip: Vec<String>,
+    /// Packages with what they need
+    packages: Vec<String>,
 }
 
 /// Run a guest; its console is on standard input and output, QEMU's messages on standard error
@@ -79,6 +103,23 @@ impl Guest {
                 Ok(ExitCode::SUCCESS)
             }
             Verb::Run(run) => run.run(context),
+            Verb::Packages(packages) => {
+                let root = packages.set().unpack(&packages.out, &mut progress)?;
+                writeln!(context.out, "{}", root.display())?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl Packages {
+    fn set(&self) -> PackageSet {
+        PackageSet {
+            suite: self.suite.clone(),
+            arch: self.arch.clone(),
+            packages: self.packages.clone(),
+            alone: self.alone.clone(),
+            skip: self.skip.clone(),
         }
     }
 }

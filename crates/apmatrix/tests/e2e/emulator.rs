@@ -18,7 +18,7 @@ use crate::tier::{Tier, cache};
 const TIME: Duration = Duration::from_secs(180);
 
 /// The emulator for this instance, as one file that libvirt could be given.
-fn emulator(instance: &Instance) -> PathBuf {
+pub(crate) fn emulator(instance: &Instance) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_apmatrix")).with_file_name("apmatrix-qemu");
     let script = format!(
         "#!/bin/sh\nAPMATRIX_RUN_DIR='{}' APMATRIX_IMAGE_DIR='{}' exec '{}' \"$@\"\n",

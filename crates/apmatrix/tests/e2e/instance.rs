@@ -135,6 +135,11 @@ impl Instance {
         failure(&mut serve(self.user, &dir, &self.state, options))
     }
 
+    /// The instance's own directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The run directory.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.dir.join("run")

@@ -1,6 +1,11 @@
 //! Unmodified mdevctl under `apmatrix run`, as root and as an ordinary user.
 
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Output;
+
+use apmatrix::image::command_in;
 
 use crate::instance::{A, B, Instance, User};
 use crate::tier::{Tier, cache};
@@ -16,20 +21,52 @@ fn definition(attributes: &[(&str, &str)]) -> String {
     )
 }
 
-fn mdevctl(instance: &Instance, arguments: &[&str]) -> Output {
-    let program = cache().join("mdevctl/usr/bin/mdevctl");
-    let mut words = vec!["run", "--", program.to_str().expect("a plain path")];
-    words.extend(arguments);
-    instance.verb(&words)
+/// One of the two mdevctls, as `run` is to start it.
+struct Mdevctl(Vec<OsString>);
+
+impl Mdevctl {
+    /// The host release's.
+    fn old() -> Self {
+        Self(vec![cache().join("mdevctl/usr/bin/mdevctl").into()])
+    }
+
+    /// The newer one, started by its own root's loader. It is not installed: from 1.3 on it finds its
+    /// directories below `$MDEVCTL_ENV_ROOT`, where all but its own are links to the real ones.
+    fn new(instance: &Instance) -> Self {
+        let root = instance.dir().join("mdevctl-root");
+        let scripts = root.join("usr/lib/mdevctl/scripts.d");
+        for dir in ["callouts", "notifiers"] {
+            fs::create_dir_all(scripts.join(dir)).expect("the temporary directory is writable");
+        }
+        for dir in ["sys", "etc"] {
+            symlink(format!("/{dir}"), root.join(dir)).expect("as above");
+        }
+        let packages = cache().join("roots/mdevctl");
+        let command = command_in(&packages, "usr/bin/mdevctl").expect("a known architecture");
+        let mut variable = OsString::from("MDEVCTL_ENV_ROOT=");
+        variable.push(root);
+        let mut words = vec!["env".into(), variable, command.get_program().to_owned()];
+        words.extend(command.get_args().map(OsStr::to_owned));
+        Self(words)
+    }
+
+    fn run(&self, instance: &Instance, arguments: &[&str]) -> Output {
+        let mut words: Vec<OsString> = vec!["run".into(), "--".into()];
+        words.extend(self.0.iter().cloned());
+        words.extend(arguments.iter().map(OsString::from));
+        let mut command = instance.command(&words);
+        command.output().expect("the program starts")
+    }
+
+    fn succeed(&self, instance: &Instance, arguments: &[&str]) -> String {
+        let output = self.run(instance, arguments);
+        assert!(output.status.success(), "mdevctl {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
 }
 
-fn succeed(instance: &Instance, arguments: &[&str]) -> String {
-    let output = mdevctl(instance, arguments);
-    assert!(output.status.success(), "mdevctl {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-fn session(instance: &Instance) {
+fn session(instance: &Instance, mdevctl: &Mdevctl) {
+    let succeed = |instance: &Instance, arguments: &[&str]| mdevctl.succeed(instance, arguments);
     let types = succeed(instance, &["types"]);
     for word in [
         "vfio_ap-passthrough",
@@ -117,7 +154,7 @@ fn session(instance: &Instance) {
             &json,
         ],
     );
-    let refused = mdevctl(instance, &["start", "--uuid", B]);
+    let refused = mdevctl.run(instance, &["start", "--uuid", B]);
     assert!(!refused.status.success(), "{refused:?}");
     assert!(!instance.exists(&format!("devices/vfio_ap/matrix/{B}")));
 
@@ -139,8 +176,34 @@ fn session(instance: &Instance) {
 #[test]
 fn as_root() {
     if Tier::Mdevctl.is_there() {
-        session(&Instance::start());
+        session(&Instance::start(), &Mdevctl::old());
     }
+}
+
+#[test]
+fn version_1_4_as_root() {
+    if Tier::NewMdevctl.is_there() {
+        let instance = Instance::start();
+        let mdevctl = Mdevctl::new(&instance);
+        let version = mdevctl.succeed(&instance, &["--version"]);
+        assert!(version.contains("1.4."), "{version}");
+        session(&instance, &mdevctl);
+        change_of_a_running_device(&instance, &mdevctl);
+    }
+}
+
+/// `modify --live` hands the whole new matrix over in one write to `ap_config`, by the driver's callout
+/// script; without that script mdevctl must refuse and leave the device alone.
+fn change_of_a_running_device(instance: &Instance, mdevctl: &Mdevctl) {
+    instance.mdev(A, &[5], &[4]);
+    let json = instance.file("live.json", &definition(&[("assign_adapter", "6")]));
+    let output = mdevctl.run(
+        instance,
+        &["modify", "--uuid", A, "--live", "--jsonfile", &json],
+    );
+    assert!(!output.status.success(), "{output:?}");
+    let matrix = format!("devices/vfio_ap/matrix/{A}/matrix");
+    assert_eq!(instance.read(&matrix), "05.0004\n");
 }
 
 /// The daemon and the tools belong to an ordinary user; the tree is in a user namespace.
@@ -149,7 +212,7 @@ fn as_an_ordinary_user() {
     if Tier::Mdevctl.is_there() {
         let instance = Instance::of(User::Ordinary);
         assert!(instance.has_own_namespace());
-        session(&instance);
+        session(&instance, &Mdevctl::old());
     }
 }
 
@@ -159,6 +222,6 @@ fn as_an_ordinary_user_with_fusermount3() {
     if Tier::Mdevctl.is_there() && Tier::Fusermount.is_there() {
         let instance = Instance::of(User::WithFusermount);
         assert!(!instance.has_own_namespace());
-        session(&instance);
+        session(&instance, &Mdevctl::old());
     }
 }

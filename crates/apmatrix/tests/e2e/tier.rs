@@ -10,6 +10,12 @@ pub(crate) enum Tier {
     Mount,
     /// mdevctl in the cache.
     Mdevctl,
+    /// mdevctl 1.4 of a newer release in the cache, with its own C library.
+    NewMdevctl,
+    /// s390-tools for s390x and QEMU's user emulation in the cache.
+    S390Tools,
+    /// libvirt's daemon and client and udev in the cache, as a root; and being root.
+    Libvirt,
     /// A setuid fusermount3 in the cache.
     Fusermount,
     /// The guest image in the cache.
@@ -21,6 +27,9 @@ impl Tier {
         match self {
             Self::Mount => "APMATRIX_TIER_MOUNT",
             Self::Mdevctl => "APMATRIX_TIER_MDEVCTL",
+            Self::NewMdevctl => "APMATRIX_TIER_NEW_MDEVCTL",
+            Self::S390Tools => "APMATRIX_TIER_S390_TOOLS",
+            Self::Libvirt => "APMATRIX_TIER_LIBVIRT",
             Self::Fusermount => "APMATRIX_TIER_FUSERMOUNT",
             Self::Guest => "APMATRIX_TIER_GUEST",
         }

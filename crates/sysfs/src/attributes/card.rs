@@ -1,9 +1,9 @@
 //! `devices/ap/cardXX` (spec 2.6).
 
-use arch::CardMode;
+use arch::{CardFacts, CardMode, Errno};
 use matrix::Command;
 
-use crate::attribute::{Attribute, Place, Writing, store_uevent, uevent_text};
+use crate::attribute::{Attribute, Place, Reading, Writing, store_uevent, uevent_text};
 use crate::error::StoreError;
 use crate::number;
 
@@ -14,13 +14,23 @@ const COPROCESSOR: &str = "CCA or EP11 card bound to cex4card";
 pub(crate) const TABLE: &[Attribute] = &[
     Attribute::read_only(
         "API_ordinalnr",
-        |r| r.card().map(|_| String::from("4\n")),
+        |r| {
+            show_facts(r, |facts| match facts {
+                CardFacts::Ep11 { api_ordinal, .. } => api_ordinal.to_string(),
+                CardFacts::Cca { .. } => String::new(),
+            })
+        },
         "EP11 API ordinal number of the firmware.",
     )
     .only(EP11, |p| mode(p) == Some(CardMode::Ep11)),
     Attribute::read_only(
         "FW_version",
-        |r| r.card().map(|_| String::from("5.8\n")),
+        |r| {
+            show_facts(r, |facts| match facts {
+                CardFacts::Ep11 { firmware, .. } => format!("{}.{}", firmware.0, firmware.1),
+                CardFacts::Cca { .. } => String::new(),
+            })
+        },
         "Version of the EP11 firmware.",
     )
     .only(EP11, |p| mode(p) == Some(CardMode::Ep11)),
@@ -88,8 +98,10 @@ pub(crate) const TABLE: &[Attribute] = &[
     Attribute::read_only(
         "op_modes",
         |r| {
-            r.card()
-                .map(|_| String::from("FIPS2009 BSI2009 FIPS2011 BSI2011 BSICC2012\n"))
+            show_facts(r, |facts| match facts {
+                CardFacts::Ep11 { op_modes, .. } => op_modes.join(" "),
+                CardFacts::Cca { .. } => String::new(),
+            })
         },
         "EP11 operation modes.",
     )
@@ -118,12 +130,9 @@ pub(crate) const TABLE: &[Attribute] = &[
     Attribute::read_only(
         "serialnr",
         |r| {
-            let serial = format!("93AA{:04X}", r.place.apid().0);
-            let ep11 = r.card()?.info.mode() == Some(CardMode::Ep11);
-            Ok(if ep11 {
-                format!("{serial:0<16}\n")
-            } else {
-                format!("{serial}\n")
+            show_facts(r, |facts| match facts {
+                CardFacts::Cca { serial } => String::from_utf8_lossy(serial).into_owned(),
+                CardFacts::Ep11 { serial, .. } => String::from_utf8_lossy(serial).into_owned(),
             })
         },
         "Serial number: 8 characters on a CCA card, 16 on an EP11 card.",
@@ -147,6 +156,13 @@ pub(crate) const TABLE: &[Attribute] = &[
         "What uevents say about the card.",
     ),
 ];
+
+/// A line of what the card says about itself, asked at each read; empty when it gives no answer.
+fn show_facts(reading: &mut Reading<'_>, line: fn(&CardFacts) -> String) -> Result<String, Errno> {
+    reading.card()?;
+    let facts = reading.live.card_facts(reading.place.apid());
+    Ok(facts.as_ref().map_or_else(String::new, line) + "\n")
+}
 
 fn is_bound(place: &Place<'_>) -> bool {
     place.card().is_some_and(|card| card.bound)

@@ -1,8 +1,6 @@
 //! `devices/ap/cardXX/XX.YYYY` (spec 2.7).
 
-use std::fmt::Write as _;
-
-use arch::{CardMode, Errno, Facilities};
+use arch::{CardMode, Errno, Facilities, KeyRegisters, MasterKeys};
 use bus::Driver;
 use matrix::{Command, QueueUse};
 
@@ -81,10 +79,7 @@ pub(crate) const TABLE: &[Attribute] = &[
     .only(HOST, is_host),
     Attribute::read_only(
         "op_modes",
-        |r| {
-            r.queue()
-                .map(|_| String::from("FIPS2009 BSI2009 FIPS2011 BSI2011 BSICC2012\n"))
-        },
+        show_op_modes,
         "EP11 operation modes of the domain.",
     )
     .only("EP11 queue bound to cex4queue", |p| {
@@ -169,19 +164,58 @@ fn show_status(reading: &mut Reading<'_>) -> Result<String, Errno> {
     Ok(format!("{word}\n"))
 }
 
-/// The form of clients.md 3.1 for a domain without master keys.
+/// Operation modes of an EP11 domain, asked at each read; empty when there is no answer.
+fn show_op_modes(reading: &mut Reading<'_>) -> Result<String, Errno> {
+    reading.queue()?;
+    Ok(match reading.live.master_keys(reading.place.apqn()) {
+        Some(MasterKeys::Ep11 { op_modes, .. }) => op_modes.join(" ") + "\n",
+        _ => String::from("\n"),
+    })
+}
+
+/// The form of clients.md 3.1, asked at each read; dashes when there is no answer.
 fn show_patterns(reading: &mut Reading<'_>) -> Result<String, Errno> {
-    if reading.queue()?.info.mode() == Some(CardMode::Ep11) {
-        return Ok(String::from("WK CUR: empty -\nWK NEW: empty -\n"));
-    }
+    let ep11 = reading.queue()?.info.mode() == Some(CardMode::Ep11);
     let mut text = String::new();
-    for (key, digits) in [("AES", 16), ("APKA", 16), ("ASYM", 32)] {
-        for (register, state) in [("NEW", "empty"), ("CUR", "invalid"), ("OLD", "invalid")] {
-            writeln!(text, "{key} {register}: {state} 0x{:0digits$x}", 0)
-                .map_err(|_| Errno::EIO)?;
+    match reading.live.master_keys(reading.place.apqn()) {
+        Some(MasterKeys::Cca { aes, apka, asym }) => {
+            write_registers(&mut text, "AES", &aes);
+            write_registers(&mut text, "APKA", &apka);
+            write_registers(&mut text, "ASYM", &asym);
+        }
+        Some(MasterKeys::Ep11 { current, .. }) => {
+            match current {
+                Some(pattern) => text.push_str(&format!("WK CUR: valid 0x{}\n", hex(&pattern))),
+                None => text.push_str("WK CUR: invalid -\n"),
+            }
+            text.push_str("WK NEW: empty -\n");
+        }
+        None if ep11 => text.push_str("WK CUR: - -\nWK NEW: - -\n"),
+        None => {
+            for key in ["AES", "APKA", "ASYM"] {
+                for register in ["NEW", "CUR", "OLD"] {
+                    text.push_str(&format!("{key} {register}: - -\n"));
+                }
+            }
         }
     }
     Ok(text)
+}
+
+fn write_registers<const N: usize>(text: &mut String, key: &str, registers: &KeyRegisters<N>) {
+    for (register, pattern, full, none) in [
+        ("NEW", registers.new, "full", "empty"),
+        ("CUR", registers.current, "valid", "invalid"),
+        ("OLD", registers.old, "valid", "invalid"),
+    ] {
+        let state = if pattern.is_some() { full } else { none };
+        let digits = hex(&pattern.unwrap_or([0; N]));
+        text.push_str(&format!("{key} {register}: {state} 0x{digits}\n"));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name ends at the first newline; an empty name clears the override.

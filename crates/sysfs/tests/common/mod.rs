@@ -6,7 +6,9 @@ pub(crate) mod model;
 use std::collections::BTreeMap;
 
 use arch::instruction::{Instruction, Outcome};
-use arch::{ApInstructions, Apcb, Apid, Errno, Facilities};
+use arch::{
+    ApInstructions, Apcb, Apid, Apqn, CardFacts, CardQueries, Errno, Facilities, MasterKeys,
+};
 use conformance::{Failure, Target};
 use matrix::{BootConfig, MaskConflict, MdevUuid, Platform};
 use sysfs::{FileError, Session};
@@ -17,6 +19,10 @@ use testkit::Hardware;
 pub(crate) struct Fake {
     pub(crate) hardware: Hardware,
     pub(crate) guests: BTreeMap<MdevUuid, Apcb>,
+    /// What each card answers about itself.
+    pub(crate) facts: BTreeMap<Apid, CardFacts>,
+    /// What each card answers about the keys of every domain.
+    pub(crate) keys: BTreeMap<Apid, MasterKeys>,
 }
 
 impl Fake {
@@ -25,6 +31,8 @@ impl Fake {
         Self {
             hardware,
             guests: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            keys: BTreeMap::new(),
         }
     }
 }
@@ -36,6 +44,16 @@ impl ApInstructions for Fake {
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         self.hardware.execute(instruction, reply)
+    }
+}
+
+impl CardQueries for Fake {
+    fn card_facts(&mut self, apid: Apid) -> Option<CardFacts> {
+        self.facts.get(&apid).copied()
+    }
+
+    fn master_keys(&mut self, apqn: Apqn) -> Option<MasterKeys> {
+        self.keys.get(&apqn.apid).copied()
     }
 }
 
@@ -97,6 +115,8 @@ impl Target for InProcess {
         let fake = Fake {
             hardware,
             guests: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            keys: BTreeMap::new(),
         };
         self.session = Some(Session::boot(&BootConfig::default(), fake));
         Ok(())
