@@ -232,7 +232,7 @@ impl Control {
                 path,
                 text,
                 answer,
-            } => match self.apply(command) {
+            } => match self.apply(&command) {
                 Ok(Outcome::Pending(mdev)) => {
                     let ask_again = Instant::now() + RELEASE_INTERVAL;
                     self.removals.insert(mdev, Removal { answer, ask_again });
@@ -270,7 +270,7 @@ impl Control {
                 if let Err(error) = self.desk.machine.checkstop(apid) {
                     tracing::warn!("cannot check-stop adapter {apid}: {error}");
                 }
-                if let Err(error) = self.commit(Command::HardwareChanged, Keep::Fact) {
+                if let Err(error) = self.commit(&Command::HardwareChanged, Keep::Fact) {
                     tracing::warn!("{error}");
                 }
             }
@@ -311,7 +311,7 @@ impl Control {
         self.platform.connect(mdev, guest);
         self.links.insert(mdev, link);
         // Guests are not kept, so this needs no journal.
-        self.commit(Command::Open { mdev, vm: Some(vm) }, Keep::Command)
+        self.commit(&Command::Open { mdev, vm: Some(vm) }, Keep::Command)
             .map(|_| ())
             .map_err(|error| {
                 self.platform.disconnect(mdev);
@@ -341,7 +341,7 @@ impl Control {
         if self.platform.guest_of(mdev) != Some(guest) {
             return Err(Errno::ENODEV);
         }
-        match self.commit(Command::ResetDevice(mdev), Keep::Command) {
+        match self.commit(&Command::ResetDevice(mdev), Keep::Command) {
             Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
             Ok(_) => Ok(()),
             Err(error) => Err(error.errno()),
@@ -379,14 +379,14 @@ impl Control {
             self.desk.machine.replace(before)?;
             return Err(error.into());
         }
-        self.commit(Command::HardwareChanged, Keep::Hardware(before))?;
+        self.commit(&Command::HardwareChanged, Keep::Hardware(before))?;
         Ok(())
     }
 
     fn run_timers(&mut self) {
         let now = Instant::now();
         if self.next_scan <= now {
-            self.apply_quietly(Command::Rescan);
+            self.apply_quietly(&Command::Rescan);
             self.next_scan = now + scan_interval(&self.host);
         }
         let due: Vec<MdevUuid> = self
@@ -399,7 +399,7 @@ impl Control {
             })
             .collect();
         for mdev in due {
-            drop(self.commit(Command::RepeatReleaseRequest(mdev), Keep::Command));
+            drop(self.commit(&Command::RepeatReleaseRequest(mdev), Keep::Command));
         }
     }
 }
