@@ -82,6 +82,9 @@ _apmatrix() {
             apmatrix__subcmd__guest,image)
                 cmd="apmatrix__subcmd__guest__subcmd__image"
                 ;;
+            apmatrix__subcmd__guest,packages)
+                cmd="apmatrix__subcmd__guest__subcmd__packages"
+                ;;
             apmatrix__subcmd__guest,run)
                 cmd="apmatrix__subcmd__guest__subcmd__run"
                 ;;
@@ -90,6 +93,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__guest__subcmd__help,image)
                 cmd="apmatrix__subcmd__guest__subcmd__help__subcmd__image"
+                ;;
+            apmatrix__subcmd__guest__subcmd__help,packages)
+                cmd="apmatrix__subcmd__guest__subcmd__help__subcmd__packages"
                 ;;
             apmatrix__subcmd__guest__subcmd__help,run)
                 cmd="apmatrix__subcmd__guest__subcmd__help__subcmd__run"
@@ -148,6 +154,9 @@ _apmatrix() {
             apmatrix__subcmd__help__subcmd__guest,image)
                 cmd="apmatrix__subcmd__help__subcmd__guest__subcmd__image"
                 ;;
+            apmatrix__subcmd__help__subcmd__guest,packages)
+                cmd="apmatrix__subcmd__help__subcmd__guest__subcmd__packages"
+                ;;
             apmatrix__subcmd__help__subcmd__guest,run)
                 cmd="apmatrix__subcmd__help__subcmd__guest__subcmd__run"
                 ;;
@@ -165,6 +174,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,deconfigure)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,ipl)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__ipl"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,recover)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__recover"
@@ -229,6 +241,9 @@ _apmatrix() {
             apmatrix__subcmd__hmc,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help"
                 ;;
+            apmatrix__subcmd__hmc,ipl)
+                cmd="apmatrix__subcmd__hmc__subcmd__ipl"
+                ;;
             apmatrix__subcmd__hmc,recover)
                 cmd="apmatrix__subcmd__hmc__subcmd__recover"
                 ;;
@@ -261,6 +276,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__help"
+                ;;
+            apmatrix__subcmd__hmc__subcmd__help,ipl)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__ipl"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,recover)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__recover"
@@ -496,7 +514,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__guest)
-            opts="-h --run-dir --help image run help"
+            opts="-h --run-dir --help image run packages help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -514,7 +532,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__guest__subcmd__help)
-            opts="image run help"
+            opts="image run packages help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -555,6 +573,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__guest__subcmd__help__subcmd__packages)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__guest__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -577,6 +609,44 @@ _apmatrix() {
             fi
             case "${prev}" in
                 --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__guest__subcmd__packages)
+            opts="-h --out --suite --arch --alone --skip --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --suite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alone)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -716,7 +786,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__guest)
-            opts="image run"
+            opts="image run packages"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -730,6 +800,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__guest__subcmd__image)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__guest__subcmd__packages)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -772,7 +856,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -842,6 +926,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__ipl)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1206,7 +1304,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc)
-            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover help"
+            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1322,7 +1420,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc__subcmd__help)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover help"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1419,6 +1517,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__ipl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__recover)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1482,6 +1594,24 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__ipl)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -2080,7 +2210,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__serve)
-            opts="-h --machine --state-dir --run-dir --help"
+            opts="-h --machine --state-dir --fresh --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -55,13 +55,13 @@ pub(super) enum Keep {
 
 impl Control {
     /// Applies a command that somebody waits for.
-    pub(super) fn apply(&mut self, command: Command) -> Result<Outcome, CommitError> {
+    pub(super) fn apply(&mut self, command: &Command) -> Result<Outcome, CommitError> {
         self.ready()?;
         self.commit(command, Keep::Command)
     }
 
     /// Applies what nobody waits for.
-    pub(super) fn apply_quietly(&mut self, command: Command) {
+    pub(super) fn apply_quietly(&mut self, command: &Command) {
         if let Err(error) = self.apply(command) {
             tracing::warn!("{error}");
         }
@@ -81,9 +81,9 @@ impl Control {
     }
 
     /// Applies a command to a clone of the host; keeps and publishes it on success.
-    pub(super) fn commit(&mut self, command: Command, keep: Keep) -> Result<Outcome, CommitError> {
+    pub(super) fn commit(&mut self, command: &Command, keep: Keep) -> Result<Outcome, CommitError> {
         // A card's `config` changes the hardware too.
-        let before = match (&keep, &command) {
+        let before = match (&keep, command) {
             (Keep::Hardware(before), _) => Some(before.clone()),
             (_, Command::ConfigureAdapter(..)) => Some(self.desk.machine.config()),
             _ => None,
@@ -98,7 +98,7 @@ impl Control {
             })?;
         let entry = match keep {
             Keep::Command if matches!(effects.outcome, Outcome::Pending(_)) => None,
-            Keep::Command => Entry::of(&command, &next),
+            Keep::Command => Entry::of(command, &next),
             Keep::Hardware(_) | Keep::Fact => {
                 Some(Entry::Hardware(self.desk.machine.config().to_string()))
             }

@@ -238,7 +238,7 @@ impl Control {
                 text,
                 asker,
                 answer,
-            } => match self.apply(command) {
+            } => match self.apply(&command) {
                 Ok(Outcome::Pending(mdev)) => {
                     let ask_again = Instant::now() + RELEASE_INTERVAL;
                     self.removals.insert(mdev, Removal { answer, ask_again });
@@ -276,7 +276,7 @@ impl Control {
                 if let Err(error) = self.desk.machine.checkstop(apid) {
                     tracing::warn!("cannot check-stop adapter {apid}: {error}");
                 }
-                if let Err(error) = self.commit(Command::HardwareChanged, Keep::Fact) {
+                if let Err(error) = self.commit(&Command::HardwareChanged, Keep::Fact) {
                     tracing::warn!("{error}");
                 }
             }
@@ -330,7 +330,7 @@ impl Control {
         self.links.insert(mdev, link);
         // Guests are not kept, so this needs no journal.
         let open = Command::Open { mdev, vm: Some(vm) };
-        if let Err(error) = self.commit(open, Keep::Command) {
+        if let Err(error) = self.commit(&open, Keep::Command) {
             self.platform.disconnect(mdev);
             self.links.remove(&mdev);
             return refuse(error.errno(), error.to_string());
@@ -352,7 +352,7 @@ impl Control {
         if self.platform.guest_of(mdev) != Some(guest) {
             return Err(Errno::ENODEV);
         }
-        match self.commit(Command::ResetDevice(mdev), Keep::Command) {
+        match self.commit(&Command::ResetDevice(mdev), Keep::Command) {
             Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
             Ok(_) => Ok(()),
             Err(error) => Err(error.errno()),
@@ -390,14 +390,14 @@ impl Control {
             self.desk.machine.replace(before)?;
             return Err(error.into());
         }
-        self.commit(Command::HardwareChanged, Keep::Hardware(before))?;
+        self.commit(&Command::HardwareChanged, Keep::Hardware(before))?;
         Ok(())
     }
 
     fn run_timers(&mut self) {
         let now = Instant::now();
         if self.next_scan <= now {
-            self.apply_quietly(Command::Rescan);
+            self.apply_quietly(&Command::Rescan);
             self.next_scan = now + scan_interval(&self.host);
         }
         let due: Vec<MdevUuid> = self
@@ -410,7 +410,7 @@ impl Control {
             })
             .collect();
         for mdev in due {
-            drop(self.commit(Command::RepeatReleaseRequest(mdev), Keep::Command));
+            drop(self.commit(&Command::RepeatReleaseRequest(mdev), Keep::Command));
         }
     }
 }

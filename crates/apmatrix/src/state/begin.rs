@@ -192,3 +192,67 @@ fn repeat(
     }
     Ok(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("apmatrix-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&dir));
+        dir
+    }
+
+    fn start(dir: &Path) -> Begun {
+        let make =
+            |partition: &PartitionConfig| Ok(Arc::new(Machine::new(partition, Box::new(|_| {}))?));
+        begin(dir, None, false, make).unwrap()
+    }
+
+    fn apply(begun: &mut Begun, command: &Command) {
+        let mut next = begun.host.clone();
+        next.apply(command.clone(), &mut begun.platform).unwrap();
+        let entry = Entry::of(command, &next).unwrap();
+        begun.journal.append(&entry).unwrap();
+        begun.host = next;
+        let (host, machine) = (&begun.host, &begun.machine);
+        begun.journal.compact_if_long(|| Image {
+            spec: machine.config().to_string(),
+            host: host.save(),
+        });
+    }
+
+    /// Three snapshots and a remnant of a fourth: the host is the same at every restart, and the file
+    /// does not grow with what happened.
+    #[test]
+    fn a_long_life_comes_back_from_a_short_file() {
+        let dir = scratch("long-life");
+        let mut begun = start(&dir);
+        let uuid = |n: u32| format!("00000000-0000-0000-0000-{n:012}").parse().unwrap();
+        for n in 0..4500 {
+            apply(&mut begun, &Command::CreateMdev(uuid(n)));
+            apply(&mut begun, &Command::Rescan);
+            if n % 3 == 0 {
+                apply(&mut begun, &Command::RemoveMdev(uuid(n)));
+            }
+            if n % 1000 == 999 {
+                let host = begun.host.clone();
+                drop(begun);
+                fs::write(dir.join("journal.new"), b"half a snapsh").unwrap();
+                begun = start(&dir);
+                assert!(begun.host == host, "another host came back");
+            }
+        }
+        let mdevs = begun.host.matrix().mdevs().count() as u64;
+        let length = fs::metadata(dir.join("journal")).unwrap().len();
+        assert!(
+            length < 400 * mdevs + 4096 * 100,
+            "{length} bytes for {mdevs} mdevs"
+        );
+        drop(begun);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -24,6 +24,6 @@ mod linux_guest;
 mod mdevctl;
 mod persistence;
 mod revoke;
-mod why;
 mod s390_tools;
 mod udev;
+mod why;

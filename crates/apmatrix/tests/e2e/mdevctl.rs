@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::process::Output;
 
 use apmatrix::image::command_in;
+use arch::{ApInstructions, Apqn, CrycbFormat, Errno, Facilities, ResponseCode};
+use device::{Client, ClientOptions, OpenRequest};
 
 use crate::instance::{A, B, Instance, User};
 use crate::tier::{Tier, cache};
@@ -204,6 +206,106 @@ fn change_of_a_running_device(instance: &Instance, mdevctl: &Mdevctl) {
     assert!(!output.status.success(), "{output:?}");
     let matrix = format!("devices/vfio_ap/matrix/{A}/matrix");
     assert_eq!(instance.read(&matrix), "05.0004\n");
+}
+
+/// IPL takes everything that is not hardware or a file; what is defined to start by itself comes back
+/// as on a mainframe, where a unit runs this command at boot.
+#[test]
+fn ipl_and_autostart() {
+    if !Tier::Mdevctl.is_there() {
+        return;
+    }
+    let mut instance = Instance::with_machine(
+        "[limits]\nadapter = 63\ndomain = 84\n[domains]\nusage = [4, 5]\ncontrol = [4]\n\
+         [masks]\napmask = \"+0-255,-5\"\n\
+         [[adapter]]\nid = 5\ntype = \"CEX8A\"\n[[adapter]]\nid = 6\ntype = \"CEX8A\"\n",
+    );
+    let masks = instance.read("bus/ap/apmask");
+    assert!(masks.starts_with("0xfbff"), "{masks}");
+    let attributes = [("assign_adapter", "5"), ("assign_domain", "4")];
+    let text = definition(&attributes).replace("manual", "auto");
+    let json = instance.file("auto.json", &text);
+    let define = [
+        "define",
+        "--parent",
+        "matrix",
+        "--uuid",
+        A,
+        "--jsonfile",
+        &json,
+    ];
+    Mdevctl::old().succeed(&instance, &define);
+    Mdevctl::old().succeed(&instance, &["start-parent-mdevs", "matrix"]);
+    instance.mdev(B, &[6], &[]);
+    for (path, text) in [
+        ("bus/ap/apmask", "-6"),
+        ("bus/ap/config_time", "99"),
+        ("bus/ap/drivers_autoprobe", "0"),
+        ("bus/ap/drivers/vfio_ap/unbind", "05.0005"),
+    ] {
+        instance.set(path, text);
+    }
+    let added = instance.verb(&["hmc", "add-adapter", "7"]);
+    assert!(added.status.success(), "{added:?}");
+
+    let connect = |mdev: &str| {
+        let open = OpenRequest {
+            vm: mdev.parse().expect("an identity"),
+            crycb_format: CrycbFormat::Format2,
+            facilities: Facilities::APFT | Facilities::APQCI,
+        };
+        let socket = instance.run_dir().join(format!("mdev/{mdev}.sock"));
+        Client::connect(&socket, open, ClientOptions::default()).expect("it opens")
+    };
+    let (mut guest, other) = (connect(A), connect(B));
+    let queue = Apqn::new(5, 4);
+    assert_eq!(guest.tapq(queue, false).0.code, ResponseCode::NORMAL);
+    assert_eq!(
+        instance.read("devices/ap/card05/05.0004/status"),
+        "in use\n"
+    );
+
+    // A removal that waits for a guest is waiting while the partition boots.
+    let remove = format!("devices/vfio_ap/matrix/{B}/remove");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| instance.write(&remove, "1"));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!waiting.is_finished());
+        let ipl = instance.verb(&["hmc", "ipl"]);
+        assert!(ipl.status.success(), "{ipl:?}");
+        assert_eq!(waiting.join().expect("a writer"), Errno::ENODEV.raw());
+    });
+    drop(other);
+    let code = guest.tapq(queue, false).0.code;
+    assert_eq!(code, ResponseCode::RESET_IN_PROGRESS);
+    assert!(!instance.run_dir().join(format!("mdev/{A}.sock")).exists());
+    for uuid in [A, B] {
+        assert!(!instance.exists(&format!("devices/vfio_ap/matrix/{uuid}")));
+    }
+    for (path, text) in [
+        ("bus/ap/apmask", masks.as_str()),
+        ("bus/ap/config_time", "30\n"),
+        ("bus/ap/drivers_autoprobe", "1\n"),
+        ("bus/ap/scans", "1\n"),
+        ("devices/ap/card05/05.0005/status", "unassigned\n"),
+        // The hardware is as it was left.
+        ("devices/ap/card07/07.0004/config", "1\n"),
+    ] {
+        assert_eq!(instance.read(path), text, "{path}");
+    }
+    let driver = fs::read_link(instance.sys("devices/ap/card06/06.0004/driver"));
+    assert!(driver.expect("bound").ends_with("cex4queue"));
+
+    Mdevctl::old().succeed(&instance, &["start-parent-mdevs", "matrix"]);
+    let guest_matrix = format!("devices/vfio_ap/matrix/{A}/guest_matrix");
+    assert_eq!(instance.read(&guest_matrix), "05.0004\n");
+    assert!(!instance.exists(&format!("devices/vfio_ap/matrix/{B}")));
+    // The boot is kept like everything else.
+    instance.kill();
+    instance.restart();
+    assert_eq!(instance.read(&guest_matrix), "05.0004\n");
+    assert_eq!(instance.read("bus/ap/apmask"), masks);
+    assert!(instance.exists("devices/ap/card07"));
 }
 
 /// The daemon and the tools belong to an ordinary user; the tree is in a user namespace.

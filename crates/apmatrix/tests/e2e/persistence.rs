@@ -146,6 +146,10 @@ fn overrides_come_back() {
     assert_eq!(instance.read(&of(A, "guest_matrix")), "05.0004\n");
     // The rule that goes with overrides is back too.
     assert_eq!(instance.write("bus/ap/apmask", "-1"), Errno::EINVAL.raw());
+    // A boot makes new devices without overrides.
+    hmc(&instance, &["ipl"]);
+    assert_eq!(instance.read(file), "\n");
+    assert_eq!(instance.write("bus/ap/apmask", "-1"), 0);
 }
 
 /// The files are the owner's alone, and one daemon has them.
@@ -437,7 +441,8 @@ impl Writer {
             };
             match open.write(text.as_bytes()) {
                 // Acknowledged: from here on it must never be lost.
-                Ok(_) => {
+                Ok(length) => {
+                    assert_eq!(length, text.len());
                     self.known = self.after(write);
                     self.answered += 1;
                 }
