@@ -127,7 +127,10 @@ fn first_record(rest: &[u8], chain: Chain) -> Result<(&str, Chain), &'static str
     let prefix = rest.get(..PREFIX).ok_or("the record is cut off")?;
     let number = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;
-        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // As they are written: upper case is a wrong byte.
+        let is_hex = digits
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
     };
     let (length, sum) = (number(&prefix[..8]), number(&prefix[9..17]));
