@@ -9,12 +9,14 @@
     reason = "the helpers of tests stand outside test functions"
 )]
 
+mod bare;
 mod instance;
 mod tier;
 
 mod attributes;
 mod cli;
 mod emulator;
+mod instructions;
 mod linux_guest;
 mod mdevctl;
 mod revoke;
