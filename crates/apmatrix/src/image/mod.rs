@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use self::archive::Archive;
-use self::cross::Compiler;
+use self::cross::{Compiler, Link};
 use self::host::{HostPackages, Layout};
 pub use self::packages::{PackageSet, command_in};
 pub(crate) use self::process::find_program;
@@ -94,6 +94,41 @@ pub(crate) fn ensure_qemu(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<
     layout.qemu(&root)
 }
 
+/// Compiles one C file to an s390x program that runs without an operating system, as a test of single
+/// instructions does: QEMU's `-kernel` loads it and starts it at the symbol `_start`, in 64-bit mode
+/// without address translation, stack or handlers.
+///
+/// The compiler is the host's, else the one in the image directory `dir`, downloaded if it is not
+/// there yet. Besides `program`, files are left in its directory.
+pub fn compile_bare(
+    dir: &Path,
+    source: &Path,
+    program: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let compiler = ensure_compiler(dir, progress)?;
+    let scratch = program
+        .parent()
+        .context("a program needs a name in a directory")?;
+    compiler.compile(scratch, source, Link::Bare, program)
+}
+
+fn ensure_compiler(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Compiler> {
+    if let Some(compiler) = Compiler::system() {
+        return Ok(compiler);
+    }
+    let store = Store::new(dir)?;
+    let layout = Layout::of_host()?;
+    if let Some(root) = store.part("cross", &CROSS_RECIPE) {
+        return Ok(Compiler::Private(root, layout));
+    }
+    let builder = store.lock(progress)?;
+    let mut host = HostPackages::new(&builder, Archive::from_host()?, layout);
+    let build = |root: &Path| host.unpack_cross(root, progress);
+    let root = builder.part("cross", &CROSS_RECIPE, build)?;
+    Ok(Compiler::Private(root, layout))
+}
+
 fn finished(store: &Store) -> Result<Option<Image>> {
     let recipe = guest::recipe();
     let Some(part) = store.part("image", &image_recipe(&recipe)) else {
@@ -144,7 +179,7 @@ fn build(builder: &Builder, progress: &mut dyn FnMut(&str)) -> Result<()> {
         progress("compiling the test client and packing the initramfs");
         let scratch = builder.scratch("client")?;
         let client = scratch.join("apclient");
-        compiler.compile(&scratch, &client)?;
+        compiler.compile_client(&scratch, &client)?;
         guest::initramfs(&guest, &client, &part.join(INITRD))?;
         fs::copy(guest.join(KERNEL), part.join(KERNEL)).context("cannot copy the kernel")?;
         Ok(())

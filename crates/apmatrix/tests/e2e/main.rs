@@ -9,6 +9,7 @@
     reason = "the helpers of tests stand outside test functions"
 )]
 
+mod bare;
 mod copy;
 mod instance;
 mod tier;
@@ -19,6 +20,7 @@ mod cli;
 mod discovery;
 mod emulator;
 mod hostile;
+mod instructions;
 mod libvirt;
 mod linux_guest;
 mod mdevctl;
