@@ -28,6 +28,7 @@
 //!      ^                                ^                                          |  |
 //!      |                                +------ refused, closed, deadline ---------+  |
 //!      +---------------------------- VERSION answered --------------------------------+
+//!    any state -- release --> [released]: no queue any more, no connection any more
 //! ```
 //!
 //! After a reconnect the guest finds its queues reset, because closing a device resets them.
@@ -105,6 +106,9 @@ pub enum ClientError {
     /// The connection is being made again; try later.
     #[error("not connected at the moment")]
     Down,
+    /// The device was given back by [`Client::release`].
+    #[error("the device was given back")]
+    Released,
     /// What answers does not speak this protocol.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
@@ -122,6 +126,7 @@ impl ClientError {
             | Self::TimedOut
             | Self::Closed
             | Self::Down
+            | Self::Released
             | Self::Protocol(_)
             | Self::Io(_) => true,
         }
@@ -136,6 +141,8 @@ enum State {
     Opening(Connection, Option<Instant>),
     /// Not connected; no attempt before the instant.
     Down(Instant),
+    /// Given back for good.
+    Released,
 }
 
 /// A connection to a mediated device that restores itself.
@@ -293,6 +300,15 @@ impl Client {
             .map(|_| ())
     }
 
+    /// Gives the device back: closes the connection and never opens another one. The guest has no
+    /// queues from now on.
+    pub fn release(&mut self) {
+        self.state = State::Released;
+        self.queues.clear();
+        let empty = Apcb::EMPTY;
+        (self.qci.apm, self.qci.aqm, self.qci.adm) = (empty.apm, empty.aqm, empty.adm);
+    }
+
     /// The guest's present masks and QCI block.
     ///
     /// # Errors
@@ -386,7 +402,7 @@ impl Client {
     fn reply(&self, len: usize) -> &[u8] {
         match &self.state {
             State::Open(connection) => connection.payload(len),
-            State::Opening(..) | State::Down(_) => &[],
+            State::Opening(..) | State::Down(_) | State::Released => &[],
         }
     }
 
@@ -400,6 +416,7 @@ impl Client {
         let now = Instant::now();
         match &mut self.state {
             State::Open(_) => return Ok(()),
+            State::Released => return Err(ClientError::Released),
             State::Down(until) if now < *until => return Err(ClientError::Down),
             State::Down(_) | State::Opening(..) => {}
         }

@@ -70,6 +70,11 @@ impl SharedClient {
         self.lock().reset()
     }
 
+    /// See [`Client::release`].
+    pub fn release(&self) {
+        self.lock().release();
+    }
+
     /// See [`Client::apcb`].
     ///
     /// # Errors

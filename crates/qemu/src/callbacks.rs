@@ -6,10 +6,12 @@
 //!
 //! ```text
 //!   install -> options, connect -> register
-//!   translate -> per instruction: AP     -> on_ap            (before; may set registers and PC)
+//!   translate -> per instruction: AP     -> on_moving        (before; may set registers and PC)
 //!                                 STFLE  -> on_stfle, on_stored (before; after each store)
 //!                                 DIAG   -> on_diagnose      (before)
 //!                                 entry  -> on_entry         (before)
+//!                                 STCRW, CHSC -> on_moving   (before; may set registers and PC)
+//!                                 LPSWE, STPT -> on_moving   (before, if something is to be delivered)
 //!   flush -> sites are freed: no translated code refers to them any more
 //! ```
 
@@ -17,14 +19,18 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::cpu::Cpu;
+use crate::board::Scoreboard;
+use crate::cpu::{Cpu, CpuError};
+use crate::css::CssInsn;
 use crate::ffi;
 use crate::intercept::{ApInsn, intercept};
+use crate::lpswe::Lpswe;
 use crate::options::Options;
 use crate::plugin::Plugin;
 use crate::reset::{Diagnose, Resets};
 use crate::say::say;
 use crate::stfle::Stfle;
+use crate::timer::Stpt;
 use crate::vcpu::{Handles, Vcpu};
 
 /// The interface version, read by QEMU before it installs the plugin.
@@ -34,6 +40,8 @@ pub(crate) static qemu_plugin_version: c_int = ffi::API_VERSION;
 
 /// The loaded plugin. QEMU loads a library once; it stays until the process ends.
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+/// The flags of vCPUs, made with the plugin.
+static SCOREBOARD: OnceLock<Scoreboard> = OnceLock::new();
 /// Found by the first vCPU.
 static HANDLES: OnceLock<Handles> = OnceLock::new();
 /// Boxed, because QEMU holds their addresses, which must stay when the vector grows.
@@ -48,6 +56,19 @@ enum Site {
     Ap { insn: ApInsn, pc: u64 },
     Stfle(Stfle),
     Diagnose(Diagnose),
+    Css { insn: CssInsn, pc: u64 },
+    Lpswe(Lpswe),
+    Stpt(Stpt),
+}
+
+impl Site {
+    /// Whether its callback may continue the guest somewhere else.
+    const fn moves(&self) -> bool {
+        match self {
+            Self::Ap { .. } | Self::Css { .. } | Self::Lpswe(_) => true,
+            Self::Stfle(_) | Self::Diagnose(_) | Self::Stpt(_) => false,
+        }
+    }
 }
 
 /// Called by QEMU when it loads the plugin. Returns 0, or -1 after a message.
@@ -120,7 +141,8 @@ fn install(id: ffi::PluginId, info: &ffi::Info, args: &[String]) -> Result<(), S
         return Ok(());
     };
     let max_vcpus = usize::try_from(info.max_vcpus).unwrap_or(1).max(1);
-    let plugin = Plugin::open(&options, features, max_vcpus)
+    let scoreboard = SCOREBOARD.get_or_init(Scoreboard::new);
+    let plugin = Plugin::open(&options, features, max_vcpus, Box::new(*scoreboard))
         .map_err(|error| format!("{}: {}", options.socket.display(), chain(&error)))?;
     if PLUGIN.set(plugin).is_err() {
         return Err("loaded twice; a machine has one AP matrix".to_owned());
@@ -170,8 +192,9 @@ fn sites() -> MutexGuard<'static, Sites> {
     SITES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-unsafe extern "C-unwind" fn on_vcpu(_vcpu: c_uint, _userdata: *mut c_void) {
+unsafe extern "C-unwind" fn on_vcpu(vcpu: c_uint, _userdata: *mut c_void) {
     guarded(|plugin| {
+        plugin.vcpu_started(vcpu);
         if HANDLES.get().is_none() {
             match Handles::find() {
                 Ok(handles) => drop(HANDLES.set(handles)),
@@ -225,11 +248,13 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
             }
         }
         let site = if let Some(ap) = ApInsn::decode(bytes) {
-            // The target of an EXECUTE: see `is_execute_target`.
-            if count == 1 && is_execute_target(pc, bytes) {
-                continue;
-            }
             Site::Ap { insn: ap, pc }
+        } else if let Some(insn) = CssInsn::decode(bytes) {
+            Site::Css { insn, pc }
+        } else if let Some(lpswe) = Lpswe::decode(bytes) {
+            Site::Lpswe(lpswe)
+        } else if let Some(stpt) = Stpt::decode(bytes) {
+            Site::Stpt(stpt)
         } else if let Some(stfle) = Stfle::decode(bytes) {
             Site::Stfle(stfle)
         } else if let Some(diagnose) = Diagnose::decode(bytes) {
@@ -237,6 +262,9 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
         } else {
             continue;
         };
+        if site.moves() && count == 1 && is_execute_target(pc, bytes) {
+            continue;
+        }
         // SAFETY: `insn` is valid during the callback.
         unsafe { watch(insn, site) };
     }
@@ -250,7 +278,15 @@ unsafe fn watch(insn: *mut ffi::Insn, site: Site) {
     let site = Box::new(site);
     let userdata = std::ptr::from_ref(site.as_ref()).cast_mut().cast();
     let (callback, flags): (ffi::VcpuCallback, _) = match *site {
-        Site::Ap { .. } => (on_ap, ffi::CB_RW_REGS_PC),
+        Site::Ap { .. } | Site::Css { .. } => (on_moving, ffi::CB_RW_REGS_PC),
+        Site::Lpswe(_) | Site::Stpt(_) => {
+            sites().push(site);
+            if let Some(scoreboard) = SCOREBOARD.get() {
+                // SAFETY: the caller vouches for `insn`; the site lives as long as the code.
+                unsafe { scoreboard.watch(insn, on_moving, ffi::CB_RW_REGS_PC, userdata) };
+            }
+            return;
+        }
         Site::Stfle(_) => (on_stfle, ffi::CB_R_REGS),
         Site::Diagnose(_) => (on_diagnose, ffi::CB_R_REGS),
     };
@@ -273,8 +309,8 @@ unsafe fn watch(insn: *mut ffi::Insn, site: Site) {
 }
 
 /// QEMU translates the target of EXECUTE as a block of its own at the address of the EXECUTE, with
-/// state that setting the program counter would not clear. An AP instruction there is left to QEMU,
-/// which answers with an operation exception; nobody executes AP instructions that way.
+/// state that setting the program counter would not clear. An instruction there is left to QEMU,
+/// which answers an AP instruction with an operation exception; nobody executes them that way.
 fn is_execute_target(pc: u64, bytes: [u8; 4]) -> bool {
     // SAFETY: the translation callback runs on a vCPU thread; only memory is read.
     let Some(mut vcpu) = (unsafe { current() }) else {
@@ -355,9 +391,9 @@ unsafe extern "C-unwind" fn on_stored(
     });
 }
 
-unsafe extern "C-unwind" fn on_ap(_vcpu: c_uint, userdata: *mut c_void) {
+unsafe extern "C-unwind" fn on_moving(vcpu: c_uint, userdata: *mut c_void) {
     // SAFETY: registered by `watch` with `CB_RW_REGS_PC`.
-    let next = unsafe { execute_ap(userdata) };
+    let next = unsafe { execute(vcpu, userdata) };
     if let Some(next) = next {
         // SAFETY: this callback is registered with `CB_RW_REGS_PC`; this frame owns nothing that
         // would need a destructor, and neither does QEMU's code above it.
@@ -365,20 +401,29 @@ unsafe extern "C-unwind" fn on_ap(_vcpu: c_uint, userdata: *mut c_void) {
     }
 }
 
-/// All the work of [`on_ap`]: where the guest continues, or `None` to let QEMU execute.
+/// All the work of [`on_moving`]: where the guest continues, or `None` to let QEMU execute.
 ///
 /// # Safety
 /// The caller is a callback that [`watch`] registered with `CB_RW_REGS_PC`.
 #[inline(never)]
-unsafe fn execute_ap(userdata: *mut c_void) -> Option<u64> {
+unsafe fn execute(index: c_uint, userdata: *mut c_void) -> Option<u64> {
     guarded(|plugin| {
         // SAFETY: the caller vouches for it.
-        let Site::Ap { insn, pc } = (unsafe { site(userdata) })? else {
-            return None;
-        };
+        let site = unsafe { site(userdata) }?;
         // SAFETY: the caller vouches for it.
         let mut vcpu = unsafe { current() }?;
-        intercept(&mut vcpu, plugin, *insn, *pc).unwrap_or_else(|_| {
+        let pending = plugin.pending();
+        let next = match *site {
+            Site::Ap { insn, pc } => intercept(&mut vcpu, plugin, insn, pc),
+            Site::Css { insn, pc } => insn.execute(&mut vcpu, pending, pc),
+            Site::Lpswe(lpswe) => lpswe.execute(&mut vcpu, pending, plugin.readings(index)?),
+            Site::Stpt(stpt) => {
+                let noted = plugin.readings(index)?.note(&mut vcpu, stpt);
+                noted.map(|()| None)
+            }
+            Site::Stfle(_) | Site::Diagnose(_) => Ok(None),
+        };
+        next.unwrap_or_else(|CpuError| {
             plugin
                 .limiter()
                 .say(format_args!("QEMU did not let us read or write a register"));

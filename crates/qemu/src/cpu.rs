@@ -9,6 +9,16 @@ pub(crate) enum Register {
     Prefix,
     /// A general register, 0..=15.
     General(u8),
+    /// A control register, 0..=15.
+    Control(u8),
+    /// An access register, 0..=15: 32 bits.
+    Access(u8),
+    /// A floating-point register, 0..=15.
+    Float(u8),
+    /// The floating-point control register: 32 bits.
+    FloatControl,
+    /// The clock comparator.
+    ClockComparator,
 }
 
 /// QEMU, or a test, did not do what it always does: a register cannot be read or written.
@@ -19,6 +29,8 @@ pub(crate) struct CpuError;
 pub(crate) trait Cpu {
     /// Reads a register.
     fn get(&mut self, register: Register) -> Result<u64, CpuError>;
+    /// Reads a vector register, 0..=31.
+    fn vector(&mut self, number: u8) -> Result<u128, CpuError>;
     /// Writes a register.
     fn set(&mut self, register: Register, value: u64) -> Result<(), CpuError>;
     /// Appends `len` bytes at the logical address `address` to `to`; false when the guest has no
@@ -38,11 +50,14 @@ pub(crate) struct PswMask(pub(crate) u64);
 
 impl PswMask {
     const DAT: u64 = 1 << 58;
+    const MACHINE_CHECKS: u64 = 1 << 50;
     const WAIT: u64 = 1 << 49;
     const PROBLEM: u64 = 1 << 48;
     const CC: u64 = 3 << 44;
     const EXTENDED: u64 = 1 << 32;
     const BASIC: u64 = 1 << 31;
+    /// Bits that have no meaning: LPSWE refuses them.
+    const RESERVED: u64 = 0xb808_00fe_7fff_ffff;
 
     /// Bit 15: the program may not use privileged instructions.
     pub(crate) const fn problem_state(self) -> bool {
@@ -52,6 +67,17 @@ impl PswMask {
     /// Bit 14: the CPU does nothing but wait for an interruption.
     pub(crate) const fn wait(self) -> bool {
         self.0 & Self::WAIT != 0
+    }
+
+    /// Bit 13: machine checks interrupt.
+    pub(crate) const fn takes_machine_checks(self) -> bool {
+        self.0 & Self::MACHINE_CHECKS != 0
+    }
+
+    /// Whether it can be loaded: no reserved bit, and an addressing mode that exists.
+    pub(crate) const fn is_valid(self) -> bool {
+        let extended_only = self.0 & (Self::EXTENDED | Self::BASIC) == Self::EXTENDED;
+        self.0 & Self::RESERVED == 0 && !extended_only
     }
 
     /// Bit 5: addresses are translated.

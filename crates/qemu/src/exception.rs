@@ -9,13 +9,10 @@
 use arch::ProgramException;
 
 use crate::cpu::{Cpu, CpuError, PswMask, Register};
+use crate::psw::{Psw, Slot};
 
 /// Low core: instruction length (16 bits) and interruption code (16 bits).
 const CODE: u64 = 0x8c;
-/// Low core: the old PSW of a program interruption.
-const OLD_PSW: u64 = 0x150;
-/// Low core: the new PSW of a program interruption.
-const NEW_PSW: u64 = 0x1d0;
 
 /// Where the guest continues after [`interrupt`]; `None` when the interruption could not be
 /// delivered and QEMU has to do something of its own: its operation exception ends in the same
@@ -27,33 +24,16 @@ pub(crate) fn interrupt(
 ) -> Result<Option<u64>, CpuError> {
     let prefix = cpu.get(Register::Prefix)?;
     let mask = PswMask(cpu.get(Register::PswMask)?);
-    let Some(new) = cpu.load_absolute(prefix + NEW_PSW) else {
+    let Some(new) = Slot::PROGRAM.new_psw(cpu)? else {
         return Ok(None);
     };
-    let (new_mask, new_address) = halves(new);
-    // QEMU would halt this CPU inside the callback: a guest without a handler is lost anyway.
-    if PswMask(new_mask).wait() {
-        return Ok(None);
-    }
-    let next = mask.addressing().address(next);
-    let mut old = [0; 16];
-    old[..8].copy_from_slice(&mask.0.to_be_bytes());
-    old[8..].copy_from_slice(&next.to_be_bytes());
+    let address = mask.addressing().address(next);
     let [high, low] = exception.code().to_be_bytes();
-    let stored = cpu.store_absolute(prefix + OLD_PSW, &old)
+    let stored = Slot::PROGRAM.store_old(cpu, Psw { mask, address })?
         && cpu.store_absolute(prefix + CODE, &[0, 4, high, low]);
     if !stored {
         return Ok(None);
     }
-    cpu.set(Register::PswMask, new_mask)?;
-    Ok(Some(new_address))
-}
-
-fn halves(psw: [u8; 16]) -> (u64, u64) {
-    let value = u128::from_be_bytes(psw);
-    let [high, low] = [value >> 64, value & u128::from(u64::MAX)];
-    (
-        u64::try_from(high).unwrap_or(0),
-        u64::try_from(low).unwrap_or(0),
-    )
+    cpu.set(Register::PswMask, new.mask.0)?;
+    Ok(Some(new.address))
 }

@@ -73,6 +73,22 @@ pub(crate) struct Info {
     pub(crate) max_vcpus: c_int,
 }
 
+/// A scoreboard: memory per vCPU that translated code reads in line. Opaque.
+#[repr(C)]
+pub(crate) struct Scoreboard {
+    _opaque: [u8; 0],
+}
+
+/// A 64-bit number in each vCPU's part of a scoreboard.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PerVcpu {
+    pub(crate) board: *mut Scoreboard,
+    pub(crate) offset: usize,
+}
+
+/// The callback runs when the number is not the operand.
+pub(crate) const COND_NE: c_int = 3;
 /// The callback reads registers.
 pub(crate) const CB_R_REGS: c_int = 1;
 /// The callback reads and writes registers and may set the program counter.
@@ -104,6 +120,17 @@ unsafe extern "C-unwind" {
         flags: c_int,
         userdata: *mut c_void,
     );
+    pub(crate) fn qemu_plugin_register_vcpu_insn_exec_cond_cb(
+        insn: *mut Insn,
+        callback: VcpuCallback,
+        flags: c_int,
+        condition: c_int,
+        number: PerVcpu,
+        operand: u64,
+        userdata: *mut c_void,
+    );
+    pub(crate) fn qemu_plugin_scoreboard_new(element_size: usize) -> *mut Scoreboard;
+    pub(crate) fn qemu_plugin_u64_set(number: PerVcpu, vcpu_index: c_uint, value: u64);
     pub(crate) fn qemu_plugin_register_vcpu_mem_cb(
         insn: *mut Insn,
         callback: MemoryCallback,

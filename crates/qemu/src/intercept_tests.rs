@@ -52,14 +52,19 @@ impl Cpu for FakeCpu {
             Register::PswMask => self.mask,
             Register::Prefix => PREFIX,
             Register::General(number) => self.general[usize::from(number)],
+            _ => return Err(CpuError),
         })
+    }
+
+    fn vector(&mut self, _number: u8) -> Result<u128, CpuError> {
+        Err(CpuError)
     }
 
     fn set(&mut self, register: Register, value: u64) -> Result<(), CpuError> {
         match register {
             Register::PswMask => self.mask = value,
-            Register::Prefix => return Err(CpuError),
             Register::General(number) => self.general[usize::from(number)] = value,
+            _ => return Err(CpuError),
         }
         Ok(())
     }

@@ -14,9 +14,15 @@
 //! | `exception` | program interruptions | no |
 //! | `stfle` | facility bits | no |
 //! | `reset` | the guest starts anew | no |
+//! | `events`, `poke` | what the host tells, and waking an idle guest | no |
+//! | `pending`, `report` | what waits to be delivered | no |
+//! | `machine_check` | the interruption that says "channel report pending" | no |
+//! | `css`, `lpswe` | STCRW and CHSC; where interruptions are delivered | no |
+//! | `timer` | what a CPU timer is now | no |
+//! | `psw` | PSWs and their places in low core | no |
 //! | `plugin` | the connection and shared state | no |
 //! | `say` | messages | no |
-//! | `ffi`, `vcpu`, `callbacks` | QEMU's interface | yes |
+//! | `ffi`, `vcpu`, `board`, `callbacks` | QEMU's interface | yes |
 //!
 //! The modules that touch QEMU are not part of a test build, because their symbols only exist
 //! inside QEMU; everything else is tested against a CPU made of arrays.
@@ -29,16 +35,27 @@
 )]
 
 #[cfg(not(test))]
+mod board;
+#[cfg(not(test))]
 mod callbacks;
 mod cpu;
+mod css;
+mod events;
 mod exception;
 #[cfg(not(test))]
 mod ffi;
 mod intercept;
+mod lpswe;
+mod machine_check;
 mod options;
+mod pending;
 mod plugin;
+mod poke;
+mod psw;
+mod report;
 mod reset;
 mod say;
 mod stfle;
+mod timer;
 #[cfg(not(test))]
 mod vcpu;

@@ -1,5 +1,6 @@
 //! The plugin's arguments: `-plugin libapmatrix_qemu.so,socket=PATH,cpu-features=ap+apft+apqci`.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use arch::Facilities;
@@ -14,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) features: Option<Facilities>,
     /// The VM's identity, if given.
     pub(crate) vm: Option<VmIdentity>,
+    /// Number of the descriptor that wakes the guest, if given: see [`crate::poke`].
+    pub(crate) poke: Option<RawFd>,
 }
 
 /// A wrong argument. The texts are for people who start QEMU.
@@ -21,7 +24,9 @@ pub(crate) struct Options {
 pub(crate) enum OptionError {
     #[error("argument 'socket=PATH' is missing: the socket of the mediated device")]
     NoSocket,
-    #[error("unknown argument '{0}' (known: socket=PATH, cpu-features=LIST, vm=IDENTITY)")]
+    #[error(
+        "unknown argument '{0}' (known: socket=PATH, cpu-features=LIST, vm=IDENTITY, poke=DESCRIPTOR)"
+    )]
     Unknown(String),
     #[error("unknown CPU feature '{0}' (known: ap, apft, apqci)")]
     UnknownFeature(String),
@@ -44,12 +49,15 @@ impl Options {
     pub(crate) fn parse<'a>(args: impl Iterator<Item = &'a str>) -> Result<Self, OptionError> {
         let mut socket = None;
         let mut features = Some(DEFAULT_FEATURES);
-        let mut vm = None;
+        let (mut vm, mut poke) = (None, None);
         for arg in args {
             match arg.split_once('=') {
                 Some(("socket", path)) if !path.is_empty() => socket = Some(PathBuf::from(path)),
                 Some(("cpu-features", list)) => features = parse_features(list)?,
                 Some(("vm", identity)) => vm = Some(identity.parse()?),
+                Some(("poke", number)) if number.parse::<RawFd>().is_ok() => {
+                    poke = number.parse().ok();
+                }
                 _ => return Err(OptionError::Unknown(arg.to_owned())),
             }
         }
@@ -57,6 +65,7 @@ impl Options {
             socket: socket.ok_or(OptionError::NoSocket)?,
             features,
             vm,
+            poke,
         })
     }
 }
@@ -99,8 +108,14 @@ mod tests {
 
     #[test]
     fn socket_features_and_identity() {
-        let options =
-            parse(&["socket=/run/x.sock", "cpu-features=ap+apqci", "vm=guest-1"]).unwrap();
+        let options = parse(&[
+            "socket=/run/x.sock",
+            "cpu-features=ap+apqci",
+            "vm=guest-1",
+            "poke=7",
+        ])
+        .unwrap();
+        assert_eq!(options.poke, Some(7));
         assert_eq!(options.socket, PathBuf::from("/run/x.sock"));
         assert_eq!(options.features, Some(Facilities::APQCI));
         assert_eq!(options.vm, Some("guest-1".parse().unwrap()));
@@ -135,6 +150,10 @@ mod tests {
         assert_eq!(
             parse(&["socket=a", "x=1"]),
             Err(OptionError::Unknown("x=1".to_owned()))
+        );
+        assert_eq!(
+            parse(&["socket=a", "poke=x"]),
+            Err(OptionError::Unknown("poke=x".to_owned()))
         );
         let unknown = OptionError::UnknownFeature("msa".to_owned());
         assert_eq!(parse(&["socket=a", "cpu-features=ap+msa"]), Err(unknown));

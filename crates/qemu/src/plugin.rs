@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
 use device::{Client, ClientError, ClientOptions, OpenRequest, SharedClient, VmIdentity};
 
+use crate::events::Events;
 use crate::intercept::Executor;
 use crate::options::Options;
+use crate::pending::{Board, Pending};
+use crate::poke::Poke;
 use crate::reset::Resets;
 use crate::say::{Limiter, say};
 use crate::stfle::FacilityList;
+use crate::timer::Readings;
 
 /// Everything that callbacks share.
 #[derive(Debug)]
@@ -19,9 +23,14 @@ pub(crate) struct Plugin {
     max_message: usize,
     /// By vCPU index.
     lists: Box<[FacilityList]>,
+    /// By vCPU index.
+    readings: Box<[Readings]>,
     resets: Resets,
     connected: AtomicBool,
     limiter: Limiter,
+    pending: Pending,
+    /// None: the daemon tells us nothing.
+    events: Option<Events>,
 }
 
 impl Plugin {
@@ -33,6 +42,7 @@ impl Plugin {
         options: &Options,
         features: Facilities,
         max_vcpus: usize,
+        board: Box<dyn Board>,
     ) -> Result<Self, ClientError> {
         let request = OpenRequest {
             vm: options.vm.clone().unwrap_or_else(random_identity),
@@ -40,7 +50,13 @@ impl Plugin {
             crycb_format: CrycbFormat::Format2,
             facilities: features,
         };
-        let client = connect(options, &request)?;
+        let mut client = connect(options, &request)?;
+        let events = Events::register(&mut client, poke(options));
+        let events = events.inspect_err(|error| {
+            say(format_args!(
+                "{error}: hot plug waits for the guest's own scan"
+            ));
+        });
         let missing = features.difference(client.grant().facilities);
         if !missing.is_empty() {
             say(format_args!(
@@ -53,15 +69,48 @@ impl Plugin {
             lists: std::iter::repeat_with(FacilityList::default)
                 .take(max_vcpus)
                 .collect(),
+            readings: std::iter::repeat_with(Readings::default)
+                .take(max_vcpus)
+                .collect(),
             resets: Resets::default(),
             connected: AtomicBool::new(true),
             limiter: Limiter::new(),
+            pending: Pending::new(board),
+            events: events.ok(),
         })
+    }
+
+    /// A vCPU has started.
+    pub(crate) fn vcpu_started(&'static self, vcpu: u32) {
+        if self.pending.started(vcpu)
+            && let Some(events) = &self.events
+        {
+            events.start(self);
+        }
+    }
+
+    /// What is to be delivered to the guest.
+    pub(crate) const fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// An administrator removes the device: it is given back, as QEMU unplugs a vfio-ap device.
+    pub(crate) fn release(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+        self.client.release();
+        say(format_args!(
+            "the mediated device is removed: the guest has no AP queues any more"
+        ));
     }
 
     /// The STFLE under way on a vCPU.
     pub(crate) fn list(&self, vcpu: u32) -> Option<&FacilityList> {
         self.lists.get(vcpu as usize)
+    }
+
+    /// What is known of a vCPU's timer.
+    pub(crate) fn readings(&self, vcpu: u32) -> Option<&Readings> {
+        self.readings.get(vcpu as usize)
     }
 
     /// What decides about resets.
@@ -76,11 +125,12 @@ impl Plugin {
 
     /// Resets the queues if the guest has used any since the last reset.
     pub(crate) fn machine_starts(&self, why: &str) {
+        self.pending.clear();
         if !self.resets.due() {
             return;
         }
         match self.client.reset() {
-            Ok(()) => {}
+            Ok(()) | Err(ClientError::Released) => {}
             // A connection that broke has reset the queues by closing the device.
             Err(error @ (ClientError::Refused(_) | ClientError::RefusedOther(_))) => {
                 self.limiter.say(format_args!(
@@ -124,6 +174,12 @@ impl Executor for Plugin {
         self.tell_changes();
         outcome
     }
+}
+
+/// What wakes an idle guest, if the launcher has left something for it.
+fn poke(options: &Options) -> Option<Poke> {
+    let poke = Poke::inherit(options.poke?);
+    poke.inspect_err(|error| say(format_args!("{error}"))).ok()
 }
 
 /// The time that the daemon gets to close the device of an earlier QEMU.

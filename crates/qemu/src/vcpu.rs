@@ -13,6 +13,15 @@ pub(crate) struct Handles {
     psw_mask: Handle,
     prefix: Handle,
     general: [Handle; 16],
+    control: [Handle; 16],
+    access: [Handle; 16],
+    float: [Handle; 16],
+    /// Low halves of vector registers 0 to 15; the high halves are the floating-point registers.
+    vector_low: [Handle; 16],
+    /// Vector registers 16 to 31.
+    vector_high: [Handle; 16],
+    float_control: Handle,
+    clock_comparator: Handle,
 }
 
 /// A register's handle.
@@ -30,18 +39,25 @@ impl Handles {
     pub(crate) fn find() -> Result<Self, &'static str> {
         let registers = RegisterList::read()?;
         let find = |name: &'static str| registers.find(name).ok_or(name);
-        const GENERAL: [&str; 16] = [
-            "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "r13",
-            "r14", "r15",
-        ];
-        let mut general = [Handle(std::ptr::null_mut()); 16];
-        for (handle, name) in general.iter_mut().zip(GENERAL) {
-            *handle = find(name)?;
-        }
+        let family = |prefix: &'static str, first: usize, suffix: &str| {
+            let mut handles = [Handle(std::ptr::null_mut()); 16];
+            for (number, handle) in handles.iter_mut().enumerate() {
+                let name = format!("{prefix}{}{suffix}", first + number);
+                *handle = registers.find(&name).ok_or(prefix)?;
+            }
+            Ok::<_, &'static str>(handles)
+        };
         Ok(Self {
             psw_mask: find("pswm")?,
             prefix: find("prefix")?,
-            general,
+            general: family("r", 0, "")?,
+            control: family("cr", 0, "")?,
+            access: family("acr", 0, "")?,
+            float: family("f", 0, "")?,
+            vector_low: family("v", 0, "l")?,
+            vector_high: family("v", 16, "")?,
+            float_control: find("fpc")?,
+            clock_comparator: find("ckc")?,
         })
     }
 
@@ -50,6 +66,11 @@ impl Handles {
             Register::PswMask => self.psw_mask,
             Register::Prefix => self.prefix,
             Register::General(number) => self.general[usize::from(number & 0xf)],
+            Register::Control(number) => self.control[usize::from(number & 0xf)],
+            Register::Access(number) => self.access[usize::from(number & 0xf)],
+            Register::Float(number) => self.float[usize::from(number & 0xf)],
+            Register::FloatControl => self.float_control,
+            Register::ClockComparator => self.clock_comparator,
         }
     }
 }
@@ -178,23 +199,36 @@ impl<'a> Vcpu<'a> {
             _this_thread: PhantomData,
         })
     }
-}
 
-impl Cpu for Vcpu<'_> {
-    fn get(&mut self, register: Register) -> Result<u64, CpuError> {
+    fn read(&mut self, handle: Handle) -> Result<u128, CpuError> {
         self.bytes.clear();
-        let handle = self.handles.of(register);
         // SAFETY: in a callback with register access (see `current`), with one of QEMU's handles
         // and an array that we own.
         let read = unsafe { ffi::qemu_plugin_read_register(handle.0, self.bytes.as_ptr()) };
         let value = self.bytes.content();
-        // Registers are big-endian, 8 bytes; `prefix` has been seen with 8 as well.
-        if !read || value.is_empty() || value.len() > 8 {
+        // Registers are big-endian, of 4, 8 or 16 bytes.
+        if !read || value.is_empty() || value.len() > 16 {
             return Err(CpuError);
         }
         Ok(value
             .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
+            .fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    }
+}
+
+impl Cpu for Vcpu<'_> {
+    fn get(&mut self, register: Register) -> Result<u64, CpuError> {
+        let value = self.read(self.handles.of(register))?;
+        u64::try_from(value).map_err(|_| CpuError)
+    }
+
+    fn vector(&mut self, number: u8) -> Result<u128, CpuError> {
+        let index = usize::from(number & 0xf);
+        if number >= 16 {
+            return self.read(self.handles.vector_high[index]);
+        }
+        let high = self.read(self.handles.float[index])?;
+        Ok(high << 64 | self.read(self.handles.vector_low[index])?)
     }
 
     fn set(&mut self, register: Register, value: u64) -> Result<(), CpuError> {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::Qemu;
+use super::poke::{self, Poke};
 use super::relay::relay;
 use crate::image::Image;
 use crate::image::cpio::{ExtraFile, extra_archive};
@@ -77,6 +78,15 @@ impl Launch {
         }
     }
 
+    /// Gives the guest's CPUs these AP features, by QEMU's names with `+` between them.
+    pub fn cpu_features(&mut self, features: &str) {
+        if let Some(plugin) = &mut self.plugin {
+            let arguments = &mut plugin.arguments;
+            arguments.retain(|(name, _)| name != "cpu-features");
+            arguments.push(("cpu-features".to_owned(), features.to_owned()));
+        }
+    }
+
     /// Starts QEMU with the guest's console on `stdin` and `stdout` and QEMU's messages on `stderr`.
     ///
     /// The guest ends with the thread that calls this: QEMU asks the kernel to be killed then.
@@ -85,7 +95,8 @@ impl Launch {
         let initrd = with_extra
             .as_ref()
             .map_or_else(|| self.initrd.clone(), path_of);
-        let mut command = self.command(&initrd);
+        let poke = self.poke()?;
+        let mut command = self.command(&initrd, poke.as_ref());
         command.stdin(stdin).stdout(stdout).stderr(stderr);
         let child = command.spawn().context("cannot start QEMU")?;
         Ok(Guest {
@@ -105,7 +116,20 @@ impl Launch {
         guest.wait()
     }
 
-    fn command(&self, initrd: &Path) -> Command {
+    /// What wakes the guest when the host changes its matrix.
+    fn poke(&self) -> Result<Option<Poke>> {
+        if self.plugin.is_none() {
+            return Ok(None);
+        }
+        if let Some(argument) = poke::conflict(&self.extra_arguments, 0) {
+            poke::say_what_is_lost(argument);
+            return Ok(None);
+        }
+        let poke = Poke::new().context("cannot make a socket for QEMU");
+        poke.map(Some)
+    }
+
+    fn command(&self, initrd: &Path, poke: Option<&Poke>) -> Command {
         let mut command = self.qemu.command();
         command.args([
             "-M",
@@ -142,7 +166,12 @@ impl Launch {
             .arg(initrd);
         command.args(["-append", &self.kernel_command_line()]);
         if let Some(plugin) = &self.plugin {
-            command.arg("-plugin").arg(plugin_option(plugin));
+            let mut plugin = plugin.clone();
+            if let Some(poke) = poke {
+                plugin.arguments.push(poke.plugin_argument());
+                command.args(poke.qemu_arguments());
+            }
+            command.arg("-plugin").arg(plugin_option(&plugin));
         }
         command.args(&self.extra_arguments);
         command

@@ -3,6 +3,7 @@
 mod console;
 mod guest;
 mod plugin;
+pub(crate) mod poke;
 mod qemu;
 mod relay;
 pub mod vectors;

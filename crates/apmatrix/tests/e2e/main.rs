@@ -20,6 +20,7 @@ mod cli;
 mod discovery;
 mod emulator;
 mod hostile;
+mod hot_plug;
 mod instructions;
 mod libvirt;
 mod linux_guest;

@@ -1,0 +1,147 @@
+//! Linux notices by itself what the host changes in its matrix.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use apmatrix::launch::GuestConsole;
+use apmatrix::launch::vectors::VectorFile;
+use apmatrix::workload;
+
+use crate::instance::{A, Instance};
+use crate::linux_guest::{BOOT, COMMAND, MDEV, launch, run};
+use crate::tier::Tier;
+
+/// Plugs and unplugs of one run.
+const CHANGES: u64 = 20;
+/// What the guest gets to notice one.
+const TIME: Duration = Duration::from_secs(1);
+
+/// The count of machine checks on all CPUs.
+fn machine_checks(guest: &mut GuestConsole) -> u64 {
+    let line = run(guest, "grep NMI: /proc/interrupts");
+    line.split_whitespace()
+        .skip(1)
+        .map_while(|word| word.parse::<u64>().ok())
+        .sum()
+}
+
+/// Waits in the guest until 06.0004 is there or not.
+fn notices(guest: &mut GuestConsole, plugged: bool) {
+    let test = if plugged { "" } else { "! " };
+    let wait = format!("until [ {test}-e /sys/bus/ap/devices/06.0004 ]; do usleep 20000; done");
+    run(guest, &wait);
+}
+
+/// The kernel complains of nothing.
+fn log_is_clean(guest: &mut GuestConsole) {
+    let log = run(
+        guest,
+        "dmesg | grep -E 'Oops|BUG|WARN|panic|Call Trace' || true",
+    );
+    assert_eq!(log, "");
+}
+
+/// Changes the matrix again and again; the guest notices each change within a second, by one machine
+/// check. `pause` is how long the guest is left alone with it before it is asked.
+fn sees_changes(instance: &Instance, guest: &mut GuestConsole, pause: Duration) {
+    let before = machine_checks(guest);
+    for change in 0..CHANGES {
+        let plugged = change % 2 == 0;
+        let what = if plugged { "assign" } else { "unassign" };
+        let start = Instant::now();
+        instance.set(&format!("{MDEV}/{A}/{what}_adapter"), "6");
+        thread::sleep(pause);
+        notices(guest, plugged);
+        let took = start.elapsed();
+        assert!(took < TIME, "change {change} took {took:?}");
+    }
+    assert_eq!(machine_checks(guest) - before, CHANGES);
+    accounts_time(guest);
+}
+
+/// Machine checks store the CPU timer, by which Linux accounts time: no more time than there was.
+fn accounts_time(guest: &mut GuestConsole) {
+    let said = run(guest, "cat /proc/uptime; grep '^cpu ' /proc/stat; nproc");
+    let mut lines = said.lines();
+    let mut numbers = || -> Vec<f64> {
+        let words = lines.next().expect("three lines").split_whitespace();
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let (uptime, ticks, cpus) = (numbers()[0], numbers(), numbers()[0]);
+    let seconds = ticks.iter().sum::<f64>() / 100.0;
+    assert!(seconds < (uptime + 2.0) * cpus, "{said}");
+}
+
+/// Idle, then with more programs than CPUs and requests under way.
+fn idle_and_busy(features: &str, cpus: u32) {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let instance = Instance::start();
+    instance.set("bus/ap/apmask", "-5,-6");
+    instance.mdev(A, &[5], &[4]);
+    let mut vectors = VectorFile::new();
+    workload::add_class(&mut vectors, 1024, 10).expect("OpenSSL makes keys");
+    let mut launch = launch(&instance, A, vec![("v", vectors.to_bytes())]);
+    launch.cpus = cpus;
+    launch.cpu_features(features);
+    let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
+    sees_changes(&instance, &mut guest, Duration::from_millis(50));
+    for _ in 0..=cpus {
+        run(&mut guest, "(while :; do :; done &)");
+    }
+    let load =
+        "( (while apclient run /extra/v; do :; done; echo $? >/run/load-ended) >/run/load 2>&1 & )";
+    run(&mut guest, load);
+    sees_changes(&instance, &mut guest, Duration::ZERO);
+    run(
+        &mut guest,
+        "until grep -q total /run/load; do usleep 20000; done",
+    );
+    let said = run(&mut guest, "cat /run/load");
+    assert!(said.contains("total 20 passed 20 failed 0"), "{said}");
+    let said = run(
+        &mut guest,
+        "if [ -e /run/load-ended ]; then cat /run/load | tail -30; cat /run/load-ended; dmesg | tail -40; fi",
+    );
+    assert_eq!(said, "", "the load has ended");
+    log_is_clean(&mut guest);
+    assert!(guest.power_off(COMMAND).expect("it ends").success());
+}
+
+#[test]
+fn linux_sees_every_plug_and_unplug() {
+    idle_and_busy("ap+apft+apqci", 1);
+}
+
+#[test]
+fn linux_with_two_cpus_sees_every_plug_and_unplug() {
+    idle_and_busy("ap+apft+apqci", 2);
+}
+
+/// The plugin gives the device back when an administrator removes it, so that `remove` returns.
+#[test]
+fn a_removed_device_leaves_the_guest() {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let instance = Instance::start();
+    instance.set("bus/ap/apmask", "-5");
+    instance.mdev(A, &[5], &[4]);
+    let mut guest = GuestConsole::boot(&launch(&instance, A, vec![]), BOOT).expect("it boots");
+    run(&mut guest, "test -e /sys/bus/ap/devices/05.0004");
+    instance.set(&format!("{MDEV}/{A}/remove"), "1");
+    assert!(!instance.exists(&format!("{MDEV}/{A}")));
+    run(
+        &mut guest,
+        "while [ -e /sys/bus/ap/devices/card05 ]; do usleep 20000; done",
+    );
+    log_is_clean(&mut guest);
+    // The next guest can have the queue, and this one goes on without.
+    instance.mdev(A, &[5], &[4]);
+    run(
+        &mut guest,
+        "echo 1 > /sys/bus/ap/scans; test ! -e /sys/bus/ap/devices/card05",
+    );
+    assert!(guest.power_off(COMMAND).expect("it ends").success());
+}
