@@ -4,6 +4,8 @@ use arch::{Apid, Apqn};
 use bus::Device;
 use matrix::Serial;
 
+use crate::layout;
+
 macro_rules! dirs {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A kind of directory. Where many exist (cards, queues, mdevs) the node's number says which.
@@ -157,6 +159,12 @@ impl Node {
     #[must_use]
     pub const fn entry(self) -> Entry {
         self.entry
+    }
+
+    /// Whether every host has this node at all times: directories that are not named after something.
+    #[must_use]
+    pub const fn is_permanent(self) -> bool {
+        matches!(self.entry, Entry::Itself) && !layout::is_numbered(self.dir)
     }
 
     /// The inode number, never 0: directory kind in bits 63..56, entry in bits 55..48, number in bits
