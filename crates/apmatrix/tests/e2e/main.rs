@@ -13,6 +13,7 @@ mod instance;
 mod tier;
 
 mod attributes;
+mod bench;
 mod cli;
 mod emulator;
 mod linux_guest;
