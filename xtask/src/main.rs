@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `cargo xtask ci` | everything that must hold before a change lands |
 //! | `cargo xtask test [--nightly]` | all tests; fetches what the bigger tiers need under `target/` |
-//! | `cargo xtask bench NAME` | measurements that print ratios |
+//! | `cargo xtask bench NAME` | measurements that print ratios, or fail when a goal is missed |
+//! | `cargo xtask fuzz [--seconds N] [TARGET]` | fuzzing with cargo-fuzz and a nightly toolchain |
 //! | `cargo xtask tidy` | the architecture's invariants, from `cargo metadata` and the files |
 
 mod bench;
 mod ci;
+mod fuzz;
 mod sh;
 mod test;
 mod tidy;
@@ -17,7 +19,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench guest-rsa | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench admin|guest-rsa | \
+                     fuzz [--seconds N] [TARGET] | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +40,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["test"] => test::run(test::Length::Short),
         ["test", "--nightly"] => test::run(test::Length::Nightly),
         ["bench", name] => bench::run(name),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),
     }

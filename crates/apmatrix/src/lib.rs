@@ -10,6 +10,7 @@
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
+//! | [`fuzzing`] | what is fuzzed of the program itself |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
 //! | `replay` | recorded transcripts against the tree |
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod daemon;
 mod demo;
 mod emulator;
 mod fuse;
+pub mod fuzzing;
 pub mod image;
 pub mod launch;
 pub mod namespace;
