@@ -227,7 +227,7 @@ impl Control {
         if let Some(journal) = self.journal {
             journal.finish(&Image {
                 spec: self.desk.machine.config().to_string(),
-                host: self.host.save(),
+                host: self.host.clone(),
             });
         }
     }
