@@ -13,7 +13,7 @@ use device::version::OpenReply;
 use device::{ApcbView, DeviceBackend, DeviceSession, Grant, Limits, OpenRequest, serve};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Bytes of guest buffers in [`exec`].
+/// Bytes of guest buffers in [`outcomes`].
 const BUFFER: usize = 4096;
 
 /// A header, `SET_IRQS` and the payload of `AP_EXEC`: what decodes encodes to the same bytes.
