@@ -77,6 +77,10 @@ response_codes! {
     MESSAGE_TOO_BIG = 0x15, "message too big";
     /// NQAP: a required facility is not installed.
     FACILITY_MISSING = 0x16, "required facility not installed";
+    /// Secure execution, asynchronous: the association secret is not unique.
+    SECRET_NOT_UNIQUE = 0x35, "association secret not unique";
+    /// Secure execution, asynchronous: the association failed.
+    ASSOCIATION_FAILED = 0x36, "association failed";
     /// NQAP: the command addressed a domain that is not permitted.
     INVALID_DOMAIN = 0x42, "invalid domain";
 }

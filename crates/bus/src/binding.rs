@@ -5,16 +5,13 @@
 
 use std::sync::Arc;
 
-use arch::{Apid, Apqn, AqicControl, Mask256, ResponseCode};
+use arch::{Apid, Apqn, Mask256};
 
-use crate::device::{Device, Driver, QueueState};
+use crate::device::{Device, Driver};
 use crate::driver::QueueDriver;
 use crate::error::BusError;
 use crate::state::Bus;
 use crate::uevent::{Action, Uevent};
-
-/// Host interruption subclass of the AP bus (spec 6.5).
-const BUS_ISC: u8 = 6;
 
 impl Bus {
     /// The plugged-in driver registers: it is offered every queue that has no driver.
@@ -240,10 +237,9 @@ impl Bus {
         side.zapq(apqn);
         if let Some(queue) = self.queues.get_mut(&apqn) {
             queue.driver = None;
-            queue.state = QueueState::Uninitiated;
-            queue.interrupts = false;
             queue.requests = 0;
         }
+        self.stop_queue(apqn);
         self.bound -= 1;
         self.tell_queue(Action::Unbind, apqn, side);
     }
@@ -253,39 +249,5 @@ impl Bus {
             let properties = self.queue_properties(queue);
             side.uevent(Uevent::of_device(action, Device::Queue(apqn), properties));
         }
-    }
-
-    /// The default driver's start of a queue (spec 2.8): reset, then interrupts if they are used.
-    /// A reset that is still in progress counts as started; waiting for it belongs to whoever sends
-    /// requests.
-    pub(crate) fn start_queue(&mut self, apqn: Apqn, side: &mut dyn QueueDriver) {
-        let code = side.rapq(apqn).code;
-        let started = matches!(code, ResponseCode::NORMAL | ResponseCode::RESET_IN_PROGRESS);
-        let interrupts = started && self.enable_interrupts(apqn, side);
-        if let Some(queue) = self.queues.get_mut(&apqn) {
-            queue.state = if started {
-                QueueState::Operating
-            } else {
-                QueueState::Error(code)
-            };
-            queue.interrupts = interrupts;
-        }
-    }
-
-    /// Enables interrupts of a queue for the default driver, if the bus uses them; whether they are
-    /// enabled then.
-    pub(crate) fn enable_interrupts(&self, apqn: Apqn, side: &mut dyn QueueDriver) -> bool {
-        let area = self
-            .config
-            .notification_area
-            .filter(|_| self.uses_interrupts());
-        area.is_some_and(|area| {
-            let nib = area + u64::from(apqn.to_u16());
-            let answer = side.aqic(apqn, AqicControl::enable(BUS_ISC), nib).code;
-            matches!(
-                answer,
-                ResponseCode::NORMAL | ResponseCode::OTHERWISE_CHANGED
-            )
-        })
     }
 }

@@ -107,19 +107,14 @@ impl Card {
 
 /// What the default driver knows about a queue (spec 2.8, without the states of a running request).
 ///
-/// ```text
-///              bind cex4queue: RAPQ
-///   Uninitiated ------------------> Operating
-///        ^   ^                        |   ^
-///        |   | unbind: ZAPQ       RC  |   | usable again: RAPQ
-///        |   +------------------+     v   |
-///        +--------------------- | -- Error
-///                               +------+
-/// ```
+/// `start` has the edges between the states; from each of them an unbind, with ZAPQ, leads back to
+/// `Uninitiated`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QueueState {
     /// No default driver has it.
     Uninitiated,
+    /// The reset that starts it has not ended.
+    Resetting,
     /// Ready for requests.
     Operating,
     /// The hardware refused with this code, 03 and 04 included.

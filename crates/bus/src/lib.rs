@@ -23,7 +23,8 @@
 //! | [`device`] | [`Card`], [`Queue`], [`Device`], [`Driver`] |
 //! | [`driver`] | [`QueueDriver`], what a plugged-in driver and the world below give the bus |
 //! | [`scan`] | device creation and removal |
-//! | [`binding`] | bind, unbind, probe, override, the default driver's queue start |
+//! | [`binding`] | bind, unbind, probe, override |
+//! | [`start`] | the default driver's start of a queue |
 //! | [`reservation`] | apmask and aqmask |
 //! | [`settings`] | the other writable attributes |
 //! | [`saved`] | the bus as plain data, saved and restored |
@@ -42,6 +43,7 @@ pub mod reservation;
 pub mod saved;
 pub mod scan;
 pub mod settings;
+pub mod start;
 pub mod state;
 pub mod uevent;
 

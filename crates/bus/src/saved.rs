@@ -6,9 +6,10 @@
 
 use arch::{AdapterMask, ApInstructions, Apid, Apqi, Apqn, Mask256, QciBlock, UsageMask};
 
-use crate::device::{Card, Device, Driver, Queue};
+use crate::device::{Card, Device, Driver, Queue, QueueState};
 use crate::driver::NoDriver;
 use crate::settings::{CONFIG_TIME, MAX_POLL_TIMEOUT};
+use crate::start::LOOK_INTERVAL;
 use crate::state::{Bus, BusConfig};
 
 /// Everything that a [`Bus`] knows and cannot learn from its parameters and the hardware.
@@ -142,6 +143,9 @@ impl Bus {
             bus.overrides += usize::from(queue.driver_override.is_some());
             if queue.interrupts {
                 bus.enable_interrupts(apqn, &mut NoDriver(&mut *hardware));
+            }
+            if queue.state == QueueState::Resetting {
+                bus.resetting.insert_mut(apqn, LOOK_INTERVAL);
             }
             bus.queues.insert_mut(apqn, queue);
         }

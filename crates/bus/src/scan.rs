@@ -78,7 +78,7 @@ impl Bus {
     }
 
     /// TAPQ, with the T bit when there is the facility; without it hardware information is partial.
-    fn test(&self, apqn: Apqn, side: &mut dyn QueueDriver) -> (QueueStatus, HwInfo) {
+    pub(crate) fn test(&self, apqn: Apqn, side: &mut dyn QueueDriver) -> (QueueStatus, HwInfo) {
         side.tapq(apqn, self.facilities.contains(Facilities::APFT))
     }
 
@@ -242,6 +242,8 @@ impl Bus {
         }
         if in_error && config && !chkstop {
             self.start_queue(apqn, side);
+        } else if self.resetting.contains_key(&apqn) {
+            self.look_at(apqn, side);
         }
     }
 

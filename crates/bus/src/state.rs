@@ -1,5 +1,7 @@
 //! [`Bus`]: everything the bus knows, and read access to it.
 
+use std::time::Duration;
+
 use arch::qci::{MAX_ADAPTER_WITHOUT_APXA, MAX_DOMAIN_WITHOUT_APXA, QciFlags};
 use arch::{
     AdapterMask, ApInstructions, Apid, Apqi, Apqn, Facilities, MaskEdit, QciBlock, UsageMask,
@@ -52,6 +54,8 @@ pub struct Bus {
     pub(crate) aqmask: UsageMask,
     pub(crate) cards: RedBlackTreeMapSync<Apid, Card>,
     pub(crate) queues: RedBlackTreeMapSync<Apqn, Queue>,
+    /// Queues in [`QueueState::Resetting`](crate::QueueState), and the time until the next look.
+    pub(crate) resetting: RedBlackTreeMapSync<Apqn, Duration>,
     pub(crate) bound: usize,
     pub(crate) overrides: usize,
     pub(crate) default_domain: Option<Apqi>,
@@ -89,6 +93,7 @@ impl Bus {
             qci,
             cards: RedBlackTreeMapSync::new_sync(),
             queues: RedBlackTreeMapSync::new_sync(),
+            resetting: RedBlackTreeMapSync::new_sync(),
             bound: 0,
             overrides: 0,
             default_domain: None,

@@ -6,6 +6,8 @@
     reason = "a test may"
 )]
 
+use std::time::Duration;
+
 use arch::instruction::{Instruction, Outcome};
 use arch::{AdapterMask, ApInstructions, Facilities, QciBlock, UsageMask};
 use arch::{Apid, Apqi, Apqn, Mask256, MaskEdit, ResponseCode};
@@ -99,6 +101,54 @@ fn a_queue_in_error_starts_again_when_it_is_usable() {
     hardware.replace("card 3 14 A; dom 6").unwrap();
     bus.scan(&mut NoDriver(&mut hardware));
     assert_eq!(state(&bus), QueueState::Operating);
+}
+
+/// RAPQ 02: the queue is looked at 25 times a second until its reset has ended, and at every scan.
+#[test]
+fn a_queue_whose_reset_takes_time_starts_without_anybody_waiting() {
+    let apqn = Apqn::new(3, 6);
+    let state = |bus: &Bus| bus.queue(apqn).unwrap().state;
+    let start = |resets: &[u8], tests: &[u8]| {
+        let mut hardware = Hardware::parse("card 3 14 A; dom 6").unwrap();
+        let mut bus = boot(&mut hardware);
+        hardware.script(apqn, resets, tests);
+        bus.reset_queue(apqn, &mut NoDriver(&mut hardware)).unwrap();
+        (bus, hardware)
+    };
+    let (mut bus, mut hardware) = start(&[2], &[2, 5, 0]);
+    for looks in 0..3 {
+        assert_eq!(state(&bus), QueueState::Resetting, "after {looks} looks");
+        assert!(!bus.queue(apqn).unwrap().interrupts);
+        assert_eq!(bus.next_look(), Some(Duration::from_millis(40)));
+        bus.pass_time(Duration::from_millis(39), &mut NoDriver(&mut hardware));
+        assert_eq!(hardware.script_left(apqn).1, 3 - looks, "too early");
+        bus.pass_time(Duration::from_millis(1), &mut NoDriver(&mut hardware));
+    }
+    assert_eq!(
+        (state(&bus), bus.next_look()),
+        (QueueState::Operating, None)
+    );
+
+    // Another code than 02 is an error at once (spec 2.8); the next scan starts the queue again.
+    for code in [ResponseCode::BUSY, ResponseCode::STATE_CHANGE] {
+        let (mut bus, mut hardware) = start(&[code.0], &[]);
+        assert_eq!(
+            (state(&bus), bus.next_look()),
+            (QueueState::Error(code), None)
+        );
+        bus.scan(&mut NoDriver(&mut hardware));
+        assert_eq!(state(&bus), QueueState::Operating);
+    }
+    // So does one that ends badly; a scan finds a reset that has ended before its time.
+    let (mut bus, mut hardware) = start(&[2], &[4]);
+    bus.pass_time(Duration::from_secs(1), &mut NoDriver(&mut hardware));
+    assert_eq!(state(&bus), QueueState::Error(ResponseCode::CHECKSTOPPED));
+    let (mut bus, mut hardware) = start(&[2], &[]);
+    bus.scan(&mut NoDriver(&mut hardware));
+    assert_eq!(
+        (state(&bus), bus.next_look()),
+        (QueueState::Operating, None)
+    );
 }
 
 #[test]

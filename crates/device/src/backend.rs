@@ -45,11 +45,9 @@ pub trait DeviceSession {
     /// The guest's present view.
     fn apcb(&self) -> ApcbView;
 
-    /// Resets every queue of the device and waits for the end (spec 5.3).
-    ///
-    /// # Errors
-    /// EIO when a queue's final status is not normal.
-    fn reset(&mut self) -> Result<(), Errno>;
+    /// Resets every queue of the device (spec 5.3). The result is EIO when a queue's final status is
+    /// not normal; `None` when that takes time: [`Wakeup::reset`] then tells the end.
+    fn reset(&mut self) -> Option<Result<(), Errno>>;
 
     /// The client registered (`true`) or removed (`false`) the eventfd of `index`. The eventfd
     /// itself stays with the session; ask for a signal by [`Wakeup`].
@@ -94,11 +92,13 @@ pub trait DeviceSession {
 /// because a hostile peer can make writing to them block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wakeup {
-    /// Signal REQ: "please release the device".
-    pub request: bool,
-    /// Signal `CFG_CHG`: "the guest's AP configuration changed".
-    pub config_changed: bool,
-    /// Then end the session.
+    /// Signal `CFG_CHG` so often: "the guest's AP configuration changed".
+    pub config_changes: u32,
+    /// Signal REQ so often: "please release the device".
+    pub requests: u32,
+    /// Answer a `DEVICE_RESET` that took time.
+    pub reset: Option<Result<(), Errno>>,
+    /// End the session instead.
     pub close: bool,
 }
 

@@ -56,7 +56,7 @@ pub fn check_set_irqs(command: &SetIrqs, descriptors: usize) -> Result<IrqIndex,
     let flags = SetIrqsFlags::from_bits_truncate(flags);
     let data = flags & SetIrqsFlags::DATA;
     let actions = flags & SetIrqsFlags::ACTIONS;
-    if data != SetIrqsFlags::EVENTFD || actions != SetIrqsFlags::TRIGGER {
+    if data != SetIrqsFlags::EVENTFD || !actions.contains(SetIrqsFlags::TRIGGER) {
         return Err(Errno::EINVAL);
     }
     // The descriptor is what Linux reads behind the header: it counts whatever `count` says.
@@ -86,6 +86,8 @@ mod tests {
             assert_eq!(check_set_irqs(&command(20, 0x24, index, 0, 1), 1), Ok(irq));
             assert_eq!(check_set_irqs(&command(20, 0x24, index, 0, 1), 0), Ok(irq));
             assert_eq!(check_set_irqs(&command(24, 0x24, index, 0, 0), 1), Ok(irq));
+            // Other actions beside the trigger do not matter.
+            assert_eq!(check_set_irqs(&command(20, 0x2c, index, 0, 1), 1), Ok(irq));
         }
     }
 
@@ -102,6 +104,9 @@ mod tests {
             ("two data types", command(20, 0x25, 0, 0, 1), 1),
             ("no trigger", command(20, 0x04, 0, 0, 1), 1),
             ("mask action", command(20, 0x0c, 0, 0, 1), 1),
+            ("unmask action", command(20, 0x14, 0, 0, 1), 1),
+            ("all data types", command(20, 0x27, 0, 0, 1), 1),
+            ("bool data, trigger, none", command(20, 0x22, 1, 0, 0), 0),
             ("bool data", command(20, 0x22, 0, 0, 1), 1),
             ("no data, trigger", command(20, 0x21, 0, 0, 0), 0),
             ("two descriptors", command(20, 0x24, 0, 0, 1), 2),

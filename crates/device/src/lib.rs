@@ -21,6 +21,7 @@
 //! | [`exec`] | an instruction and its outcome as bytes |
 //! | [`version`] | the JSON of VERSION |
 //! | [`irq`] | interrupts of the device and the checks of `SET_IRQS` |
+//! | [`DmaTable`] | the guest's addresses |
 //! | [`backend`] | the traits that the daemon implements |
 //! | [`server`] | one session, from the first byte to the last |
 //! | [`client`] | the client that a VMM links |
@@ -33,8 +34,10 @@
 pub mod backend;
 pub mod client;
 mod connection;
+mod dma;
 pub mod exec;
 pub mod irq;
+mod link;
 pub mod message;
 pub mod server;
 pub mod shared;
@@ -43,6 +46,7 @@ pub mod version;
 
 pub use backend::{ApcbView, DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
 pub use client::{Client, ClientError, ClientOptions};
+pub use dma::DmaTable;
 pub use irq::IrqIndex;
 pub use server::{Limits, SessionEnd, Violation, serve};
 pub use shared::SharedClient;

@@ -9,30 +9,29 @@
 //!      (end) <------------------------------------+--------------------------------+ never reads
 //! ```
 //!
+//! A `DEVICE_RESET` that takes time makes [idle] wait for its end before the next message is read.
+//!
 //! Two buffers of the largest message are allocated when the session starts; nothing that a peer
 //! sends makes it allocate more. An idle client may wait for ever; a client in the middle of a
 //! message, or one that does not read its replies, may not.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use arch::Errno;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
-use zeroize::Zeroizing;
+use zerocopy::FromBytes;
+use zeroize::Zeroize;
 
-use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
+use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant};
 use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
+use crate::link::{Answer, Link, receive_end};
 use crate::message::{
     ApcbReply, Command, DEFAULT_MAX_MESSAGE, DeviceFlags, DeviceInfo, DmaMap, DmaUnmap, ExecReply,
-    HEADER_LEN, HIGHEST_MAX_MESSAGE, Header, HeaderFlags, IRQ_COUNT, IrqInfo, MAJOR, MINOR,
-    SetIrqs, VersionHead, max_frame,
+    HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, SetIrqs, VersionHead,
 };
-use crate::socket::{
-    Descriptors, Readable, SocketError, deadline_in, is_eventfd, receive_exact, send_all,
-    signal_eventfd, wait_readable,
-};
+use crate::socket::{Readable, is_eventfd, signal_eventfd, wait_hangup, wait_readable};
 use crate::version::{OpenReply, OpenRequest, format_number};
 
 /// Bounds of a session.
@@ -44,7 +43,7 @@ pub struct Limits {
     pub message: Duration,
     /// For a reply to be taken by the peer.
     pub send: Duration,
-    /// Longest AP message and reply in bytes, at most [`HIGHEST_MAX_MESSAGE`].
+    /// Longest AP message and reply in bytes, at most [`crate::message::HIGHEST_MAX_MESSAGE`].
     pub max_message: u32,
 }
 
@@ -111,116 +110,17 @@ pub enum Violation {
 /// Serves one connection until it ends. The caller gives it a thread of its own, and ends it from
 /// outside by shutting down a clone of `stream` or through [`DeviceSession::wake_fd`].
 pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits) -> SessionEnd {
-    let max_message = limits.max_message.clamp(1, HIGHEST_MAX_MESSAGE);
-    let frame = max_frame(max_message);
-    let mut link = Link {
-        stream,
-        limits: Limits {
-            max_message,
-            ..*limits
-        },
-        input: Zeroizing::new(vec![0; frame]),
-        output: Zeroizing::new(vec![0; frame]),
-        descriptors: Descriptors::new(),
-    };
+    let mut link = Link::new(stream, limits);
     match handshake(&mut link, backend) {
         Ok((session, grant)) => Session {
             link,
             device: session,
             grant,
             eventfds: [None, None],
+            resetting: None,
         }
         .run(),
         Err(end) => end,
-    }
-}
-
-/// The connection and its buffers, which hold a guest's operands and are wiped in the end.
-struct Link {
-    stream: UnixStream,
-    limits: Limits,
-    /// The payload of the present message.
-    input: Zeroizing<Vec<u8>>,
-    /// The present reply, header included.
-    output: Zeroizing<Vec<u8>>,
-    descriptors: Descriptors,
-}
-
-/// What a command gets: the length of its reply's payload, which stands in the output buffer
-/// already, or an error.
-type Answer = Result<usize, Errno>;
-
-impl Link {
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-
-    /// Receives one message: its header, and its payload into `input[..len]`.
-    fn receive(&mut self, timeout: Duration) -> Result<(Header, usize), SessionEnd> {
-        self.descriptors.clear();
-        let deadline = deadline_in(timeout);
-        let mut header = Header::default();
-        receive_exact(
-            self.stream.as_fd(),
-            header.as_mut_bytes(),
-            &mut self.descriptors,
-            deadline,
-        )
-        .map_err(|error| match error {
-            SocketError::Closed { partial: false } => SessionEnd::Closed,
-            other => receive_end(other),
-        })?;
-        let len = header
-            .payload_len(self.input.len())
-            .ok_or(SessionEnd::Violation(Violation::Size))?;
-        let flags = header
-            .known_flags()
-            .ok_or(SessionEnd::Violation(Violation::Flags))?;
-        if flags.intersects(HeaderFlags::REPLY | HeaderFlags::ERROR) {
-            return Err(SessionEnd::Violation(Violation::Flags));
-        }
-        receive_exact(
-            self.stream.as_fd(),
-            &mut self.input[..len],
-            &mut self.descriptors,
-            deadline,
-        )
-        .map_err(receive_end)?;
-        Ok((header, len))
-    }
-
-    /// Sends the answer to `command`, unless the client wants none.
-    fn answer(&mut self, command: &Header, answer: Answer) -> Result<(), SessionEnd> {
-        if command.flags.get() & HeaderFlags::NO_REPLY.bits() != 0 {
-            return Ok(());
-        }
-        let (header, payload) = match answer {
-            Ok(len) => (command.reply(u32::try_from(len).unwrap_or(0)), len),
-            Err(errno) => (command.failure(errno), 0),
-        };
-        self.output[..HEADER_LEN].copy_from_slice(header.as_bytes());
-        let message = &self.output[..HEADER_LEN + payload];
-        let deadline = deadline_in(self.limits.send);
-        send_all(self.socket(), message, &[], &[], deadline).map_err(|error| match error {
-            SocketError::TimedOut => SessionEnd::SendTimeout,
-            other => receive_end(other),
-        })
-    }
-
-    /// Puts `structure` at the beginning of the reply's payload.
-    fn put<T: IntoBytes + Immutable>(&mut self, structure: &T) -> usize {
-        let bytes = structure.as_bytes();
-        self.output[HEADER_LEN..HEADER_LEN + bytes.len()].copy_from_slice(bytes);
-        bytes.len()
-    }
-}
-
-fn receive_end(error: SocketError) -> SessionEnd {
-    match error {
-        SocketError::Closed { .. } => SessionEnd::Truncated,
-        SocketError::TimedOut => SessionEnd::MessageTimeout,
-        SocketError::TooManyDescriptors => SessionEnd::Violation(Violation::Descriptors),
-        SocketError::Os(error) => SessionEnd::Os(error.raw_os_error()),
     }
 }
 
@@ -290,6 +190,8 @@ struct Session<S> {
     grant: Grant,
     /// By [`IrqIndex`].
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    /// A `DEVICE_RESET` that has not been answered.
+    resetting: Option<Header>,
 }
 
 impl<S: DeviceSession> Session<S> {
@@ -301,63 +203,92 @@ impl<S: DeviceSession> Session<S> {
         }
     }
 
-    /// Waits for one message or wake-up and handles it.
+    /// Waits for one message or wake-up and handles it. While a reset takes time no further command is
+    /// read, but wake-ups are seen, and that the client has gone.
     fn step(&mut self) -> Result<(), SessionEnd> {
-        let readable = wait_readable(self.link.socket(), self.device.wake_fd(), None);
+        let (socket, wake) = (self.link.socket(), self.device.wake_fd());
+        let readable = if self.resetting.is_some() {
+            wait_hangup(socket, wake)
+        } else {
+            wait_readable(socket, wake, None)
+        };
         match readable.map_err(receive_end)? {
-            Readable::Wake => {
-                let Wakeup {
-                    request,
-                    config_changed,
-                    close,
-                } = self.device.woken();
-                for (wanted, index) in [
-                    (request, IrqIndex::Request),
-                    (config_changed, IrqIndex::ConfigChanged),
-                ] {
-                    if let (true, Some(eventfd)) = (wanted, &self.eventfds[index as usize]) {
-                        signal_eventfd(eventfd);
-                    }
-                }
-                if close {
-                    Err(SessionEnd::Evicted)
-                } else {
-                    Ok(())
-                }
-            }
+            Readable::Wake => self.wake(),
+            Readable::Socket if self.resetting.is_some() => Err(SessionEnd::Closed),
             Readable::Socket => {
                 let (header, len) = self.link.receive(self.link.limits.message)?;
                 let answer = self.dispatch(header.command.get(), len);
                 self.link.descriptors.clear();
-                self.link.answer(&header, answer)
+                self.link.input[..len].zeroize();
+                match answer {
+                    Some(answer) => self.link.answer(&header, answer),
+                    None => {
+                        self.resetting = Some(header);
+                        Ok(())
+                    }
+                }
             }
         }
     }
 
-    fn dispatch(&mut self, command: u16, len: usize) -> Answer {
-        let command = Command::from_raw(command).ok_or(Errno::EOPNOTSUPP)?;
-        let takes_descriptors = matches!(command, Command::DeviceSetIrqs | Command::DmaMap);
-        if !takes_descriptors && self.link.descriptors.len() != 0 {
-            return Err(Errno::EINVAL);
+    /// Does what the rest of the daemon asks of this thread.
+    fn wake(&mut self) -> Result<(), SessionEnd> {
+        let wakeup = self.device.woken();
+        for (count, index) in [
+            (wakeup.config_changes, IrqIndex::ConfigChanged),
+            (wakeup.requests, IrqIndex::Request),
+        ] {
+            if let Some(eventfd) = &self.eventfds[index as usize] {
+                for _ in 0..count {
+                    signal_eventfd(eventfd);
+                }
+            }
         }
-        match command {
+        if wakeup.close {
+            return Err(SessionEnd::Evicted);
+        }
+        match wakeup
+            .reset
+            .and_then(|result| Some((result, self.resetting.take()?)))
+        {
+            Some((result, header)) => self.link.answer(&header, result.map(|()| 0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Handles a command; `None`: it is answered later.
+    fn dispatch(&mut self, command: u16, len: usize) -> Option<Answer> {
+        let command = match self.check(command) {
+            Ok(command) => command,
+            Err(errno) => return Some(Err(errno)),
+        };
+        Some(match command {
             Command::Version => Err(Errno::EINVAL),
             Command::DmaMap => self.dma_map(len),
             Command::DmaUnmap => self.dma_unmap(len),
             Command::DeviceGetInfo => self.get_info(len),
             Command::DeviceGetIrqInfo => self.get_irq_info(len),
             Command::DeviceSetIrqs => self.set_irqs(len),
-            Command::DeviceReset => {
-                no_payload(len)?;
-                self.device.reset().map(|()| 0)
-            }
+            Command::DeviceReset => match no_payload(len) {
+                Ok(()) => self.device.reset()?.map(|()| 0),
+                Err(errno) => Err(errno),
+            },
             Command::ApExec => self.execute(len),
-            Command::ApGetApcb => {
-                no_payload(len)?;
+            Command::ApGetApcb => no_payload(len).map(|()| {
                 let reply = self.apcb_reply();
-                Ok(self.link.put(&reply))
-            }
+                self.link.put(&reply)
+            }),
+        })
+    }
+
+    /// Whether there is such a command, and whether it takes the descriptors that came.
+    fn check(&self, command: u16) -> Result<Command, Errno> {
+        let command = Command::from_raw(command).ok_or(Errno::EOPNOTSUPP)?;
+        let takes_descriptors = matches!(command, Command::DeviceSetIrqs | Command::DmaMap);
+        if !takes_descriptors && self.link.descriptors.len() != 0 {
+            return Err(Errno::EINVAL);
         }
+        Ok(command)
     }
 
     /// The payload as a structure; `argsz` of it must cover the structure.

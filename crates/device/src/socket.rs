@@ -90,6 +90,25 @@ pub(crate) fn wait_readable(
     }
 }
 
+/// Waits until the peer of `socket` has gone or `wake` is readable; what the peer has sent stays.
+pub(crate) fn wait_hangup(
+    socket: BorrowedFd<'_>,
+    wake: Option<BorrowedFd<'_>>,
+) -> Result<Readable, SocketError> {
+    let second = wake.unwrap_or(socket);
+    let mut fds = [
+        PollFd::from_borrowed_fd(socket, PollFlags::RDHUP),
+        PollFd::from_borrowed_fd(second, PollFlags::IN),
+    ];
+    let used = if wake.is_some() { 2 } else { 1 };
+    poll_until(&mut fds[..used], None)?;
+    if used == 2 && !fds[1].revents().is_empty() {
+        Ok(Readable::Wake)
+    } else {
+        Ok(Readable::Socket)
+    }
+}
+
 /// Polls until one of `fds` has an event.
 fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), SocketError> {
     loop {

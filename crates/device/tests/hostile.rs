@@ -183,7 +183,7 @@ fn an_eventfd_is_registered_and_removed() {
     let card = card();
     let mut peer = Peer::open(&card);
     let wakeup = device::Wakeup {
-        config_changed: true,
+        config_changes: 1,
         ..device::Wakeup::default()
     };
     let eventfd = eventfd();
@@ -207,6 +207,43 @@ fn an_eventfd_is_registered_and_removed() {
         ..device::Wakeup::default()
     });
     assert_eq!(peer.end(), SessionEnd::Evicted);
+}
+
+#[test]
+fn a_reset_that_takes_time_keeps_commands_waiting_and_nothing_else() {
+    let card = card();
+    let mut peer = Peer::open(&card);
+    let eventfd = eventfd();
+    peer.send_with(&set_irqs(1), &[eventfd.as_fd()]);
+    assert_eq!(peer.receive().unwrap().0.error.get(), 0);
+    card.counters.slow_resets.store(1, Ordering::Relaxed);
+    peer.send(Command::DeviceReset.raw(), &[]);
+    peer.send(Command::ApGetApcb.raw(), &[]);
+    common::eventually(|| card.counters.resets.load(Ordering::Relaxed) == 1);
+    card.wake(device::Wakeup {
+        config_changes: 3,
+        ..device::Wakeup::default()
+    });
+    let mut signals = 0;
+    common::eventually(|| {
+        signals += counter(&eventfd).unwrap_or(0);
+        signals == 3
+    });
+    card.wake(device::Wakeup {
+        reset: Some(Err(arch::Errno::EIO)),
+        ..device::Wakeup::default()
+    });
+    let (reset, _) = peer.receive().unwrap();
+    let answered = (reset.command.get(), reset.error.get());
+    assert_eq!(answered, (Command::DeviceReset.raw(), 5));
+    let (next, _) = peer.receive().unwrap();
+    assert_eq!(next.command.get(), Command::ApGetApcb.raw());
+    // Who goes away meanwhile is missed, although nothing is read.
+    peer.send(Command::DeviceReset.raw(), &[]);
+    common::eventually(|| card.counters.resets.load(Ordering::Relaxed) == 2);
+    peer.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    assert_eq!(peer.end(), SessionEnd::Closed);
+    assert_eq!(card.counters.closes.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn queues_are_in_reset_while_the_daemon_is_away() {
     poll_until(&mut client, ResponseCode::NORMAL);
     assert_eq!(client.reconnects(), 1);
     second.wake(device::Wakeup {
-        config_changed: true,
+        config_changes: 1,
         ..device::Wakeup::default()
     });
     eventually(|| counter(&kept) == Some(1));

@@ -82,7 +82,7 @@ fn requests_over_a_real_socket() {
     assert_eq!(card.counters.requests.load(Ordering::Relaxed), 114);
     assert!(!guest.follow_changes());
     card.wake(device::Wakeup {
-        config_changed: true,
+        config_changes: 1,
         ..device::Wakeup::default()
     });
     while !guest.follow_changes() {

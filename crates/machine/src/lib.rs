@@ -41,6 +41,7 @@ mod hardware;
 mod message;
 pub mod partition;
 mod queue;
+pub mod slow;
 pub mod spec;
 mod state;
 mod sync;
@@ -63,6 +64,7 @@ pub use counters::{GuestSnapshot, QueueCounters, QueueSnapshot, Snapshot};
 pub use cpu::{GuestCpu, HostCpu};
 pub use engine::{Ran, Scratch};
 pub use partition::{AdapterConfig, ConfigError, PartitionConfig};
+pub use slow::{Lasts, SlowReset, SlowResetError};
 pub use spec::{SpecError, TermError};
 pub use state::{Interrupts, QueueLoad};
 

@@ -8,6 +8,7 @@ use cex::Card;
 
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
+use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Job, QueueLoad, Requester, State};
 use crate::sync::lock;
 
@@ -64,6 +65,16 @@ impl Queue {
     /// Follows the hardware.
     pub(crate) fn set_condition(&self, condition: Condition) {
         lock(&self.state).set_condition(condition);
+    }
+
+    /// Orders slow resets, see [`crate::slow`].
+    pub(crate) fn slow_resets(&self, order: Option<SlowReset>) {
+        lock(&self.state).slow_resets(order);
+    }
+
+    /// Ends a reset that takes time; whether there was one.
+    pub(crate) fn end_reset(&self) -> bool {
+        lock(&self.state).end_reset()
     }
 
     /// Takes the next request for an engine and counts it: from now on it has reached the card.

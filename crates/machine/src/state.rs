@@ -17,8 +17,8 @@
 //!   any of them -- adapter or domain removed, adapter replaced --> gone, rc 01 for ever
 //! ```
 //! Every edge drops the contents (requests, running jobs, replies, the read position, the interrupt
-//! enablement), erases them and begins a new *generation*. A reset that takes time, and faults, will
-//! be conditions beside these. Hardware that returns after it was gone has new queues.
+//! enablement), erases them and begins a new *generation*. A reset that takes time is a condition beside
+//! these, see [`crate::slow`]. Hardware that returns after it was gone has new queues.
 //!
 //! ```text
 //!   NQAP --> requests --> running (an engine has it) --> replies --> DQAP
@@ -37,6 +37,7 @@ use arch::{ApType, AqicControl, HwInfo, Instruction, Outcome, QueueStatus, Respo
 
 use crate::GuestId;
 use crate::message::{MessageBuffer, Pool};
+use crate::slow::{Slow, SlowReset};
 
 /// Who executes an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +134,7 @@ pub(crate) struct State {
     read: usize,
     pool: Pool,
     interrupts: Option<Interrupts>,
+    slow: Slow,
 }
 
 impl State {
@@ -150,6 +152,7 @@ impl State {
             read: 0,
             pool: Pool::new(depth, info.max_message_size()),
             interrupts: None,
+            slow: Slow::default(),
         }
     }
 
@@ -179,10 +182,17 @@ impl State {
                 other => Outcome::status_only(other, self.status(code)),
             };
         }
+        if let Some(code) = self.slow.answer(instruction) {
+            return match instruction {
+                Instruction::Tapq { .. } => self.tapq(code),
+                other => Outcome::status_only(other, self.status(code)),
+            };
+        }
         match *instruction {
             Instruction::Tapq { .. } => self.tapq(code),
             Instruction::Rapq { .. } | Instruction::Zapq { .. } => {
                 self.drop_contents();
+                let code = self.slow.begin().unwrap_or(code);
                 Outcome::Status(self.status(code))
             }
             Instruction::Aqic { control, nib, .. } => Outcome::Status(self.aqic(control, nib)),
@@ -230,11 +240,23 @@ impl State {
             return;
         }
         self.condition = condition;
+        self.slow.end();
         self.drop_contents();
         if condition == Condition::Gone {
             self.pool.release();
             self.guest = None;
         }
+    }
+
+    pub(crate) const fn slow_resets(&mut self, order: Option<SlowReset>) {
+        self.slow.order(order);
+    }
+
+    /// Ends a reset that takes time; whether there was one.
+    pub(crate) const fn end_reset(&mut self) -> bool {
+        let running = self.slow.is_running();
+        self.slow.end();
+        running
     }
 
     /// Takes the next request for an engine.

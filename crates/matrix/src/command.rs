@@ -1,6 +1,7 @@
 //! Everything that can happen to a host.
 
 use std::fmt;
+use std::time::Duration;
 
 use arch::{Apcb, Apid, Apqn, MaskEdit};
 use bus::{Driver, MaskKind};
@@ -110,6 +111,12 @@ pub enum Command {
     ResetDevice(MdevUuid),
     /// Ten seconds passed and the guest has not let go of an mdev that is being removed (spec 5.6).
     RepeatReleaseRequest(MdevUuid),
+    /// This much time has passed since the last command: queues in reset whose time has come are
+    /// looked at (spec 7). Needed only while [`Host::next_look`](crate::Host::next_look) is some time.
+    TimePassed(Duration),
+    /// Filters the view of an mdev again; what [`Effect::Filtered`](crate::Effect::Filtered) tells of
+    /// is done again by it.
+    Filter(MdevUuid),
 }
 
 /// What an assignment file assigns.

@@ -17,6 +17,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) state: &'a mut State,
     pub(crate) platform: &'a mut dyn Platform,
     pub(crate) effects: &'a mut Vec<Effect>,
+    /// Queues whose reset this command asked for.
+    pub(crate) began: Vec<Apqn>,
 }
 
 impl ApInstructions for Driver<'_> {
@@ -48,7 +50,10 @@ impl QueueDriver for Driver<'_> {
 
     /// Spec 4.3. A queue that belongs to nobody is only remembered.
     fn probe(&mut self, apqn: Apqn) {
-        self.state.queues.insert_mut(apqn, ResponseCode::NORMAL);
+        // A queue that vfio_ap had until now may still be in the reset of that time.
+        let reset = self.state.resets.get(&apqn);
+        let status = reset.map_or(ResponseCode::NORMAL, |reset| reset.status);
+        self.state.queues.insert_mut(apqn, status);
         let Some(uuid) = self.state.owner(apqn) else {
             return;
         };
@@ -116,30 +121,6 @@ impl Driver<'_> {
             return;
         }
         self.effects.push(Effect::ConfigChanged(uuid));
-    }
-
-    /// Resets one queue and remembers how that ended (spec 7).
-    ///
-    /// The reset is complete when ZAPQ returns. A machine that answers 02, 05 or 0A puts the queue
-    /// into a resetting state instead; this is the place from which that state is entered.
-    pub(crate) fn reset_queue(&mut self, apqn: Apqn) -> ResponseCode {
-        let code = self.platform.zapq(apqn).code;
-        if let Some(status) = self.state.queues.get_mut(&apqn) {
-            *status = code;
-        }
-        code
-    }
-
-    /// Resets the queues of a product that are bound to `vfio_ap`; the first that did not end with 00.
-    pub(crate) fn reset_bound(&mut self, product: &Apcb) -> Option<(Apqn, ResponseCode)> {
-        let mut failed = None;
-        for apqn in self.state.bound_within(product) {
-            let code = self.reset_queue(apqn);
-            if code != ResponseCode::NORMAL {
-                failed = failed.or(Some((apqn, code)));
-            }
-        }
-        failed
     }
 
     /// Takes adapters and domains out of a guest's view; whether the view changed.

@@ -15,15 +15,23 @@ pub struct Effects {
 }
 
 /// Whether an accepted command is complete.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// Answer the caller now.
     Done,
-    /// A removal waits for the guest to let go: keep the caller waiting until [`Effect::Removed`]
-    /// for this mdev (spec 5.6).
+    /// A removal waits for the guest to let go, or for resets: keep the caller waiting until
+    /// [`Effect::Removed`] for this mdev (spec 5.6).
     Pending(MdevUuid),
-    /// The resets of a `ResetDevice` were done, but this queue ended with another response code than
-    /// 00: answer EIO (spec 5.3).
+    /// Done, but for resets that have not ended: keep the caller waiting until there was an
+    /// [`Effect::ResetEnded`] for each of these queues (spec 7).
+    Resetting {
+        /// The queues.
+        queues: Vec<Apqn>,
+        /// Whether the reset of another queue has ended with another response code than 00.
+        failed: bool,
+    },
+    /// Done, but the reset of this queue ended with another response code than 00. A `ResetDevice` is
+    /// answered EIO (spec 5.3); nobody else is told.
     ResetFailed {
         /// The first such queue.
         apqn: Apqn,
@@ -43,6 +51,16 @@ pub enum Effect {
     Created(MdevUuid),
     /// An mdev is gone.
     Removed(MdevUuid),
+    /// A reset that a command had to wait for is over. A `ResetDevice` that waited for it is answered
+    /// EIO if the code is not 00 (spec 5.3).
+    ResetEnded {
+        /// The queue.
+        apqn: Apqn,
+        /// What its last ZAPQ answered.
+        code: ResponseCode,
+    },
+    /// The view of this mdev was filtered because a reset ended, and changed.
+    Filtered(MdevUuid),
     /// A message to user space.
     Uevent(Uevent),
     /// A line for the log.

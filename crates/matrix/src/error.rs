@@ -109,6 +109,9 @@ pub enum MatrixError {
         /// Who has it.
         vm: VmId,
     },
+    /// open: the queues are still being reset after a close.
+    #[error("mdev {0} was closed, and its queues are still being reset")]
+    StillResetting(MdevUuid),
     /// open: the VM has another mdev (spec 4.2).
     #[error("VM {vm} already has mdev {holder}")]
     VmTaken {
@@ -150,7 +153,7 @@ impl MatrixError {
             Self::Reserved { .. } => Errno::EADDRNOTAVAIL,
             Self::Shared { .. } | Self::GuestConflict { .. } => Errno::EADDRINUSE,
             Self::NoVm(_) | Self::NotOpen(_) => Errno::EINVAL,
-            Self::AlreadyOpen { .. } => Errno::EBUSY,
+            Self::AlreadyOpen { .. } | Self::StillResetting(_) => Errno::EBUSY,
             Self::VmTaken { .. } => Errno::EPERM,
             Self::BeingRemoved(_) => Errno::EAGAIN,
         }

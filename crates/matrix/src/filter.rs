@@ -12,6 +12,8 @@ struct Filtered {
     aqm: UsageMask,
     /// Adapters that were visible and are hidden now because of a queue that cannot be passed.
     dropped: AdapterMask,
+    /// Some adapter was left as it was because of a queue in reset.
+    again: bool,
 }
 
 impl State {
@@ -27,21 +29,30 @@ impl State {
     }
 
     /// Always computed from scratch: host-absent numbers are masked out, and an adapter with at least
-    /// one impassable queue is left out. Domains are never left out because of a queue.
+    /// one impassable queue is left out. Domains are never left out because of a queue. An adapter with
+    /// a queue in reset stays as it is until the reset has ended.
     fn filter(&self, mdev: &Mdev) -> Filtered {
         let candidates = mdev.matrix.apm & self.config.apm;
         let aqm = mdev.matrix.aqm & self.config.aqm;
+        let mut again = false;
         let apm: AdapterMask = candidates
             .iter()
             .filter(|apid| {
+                let queue = |apqi| Apqn { apid: *apid, apqi };
+                let in_reset = |apqn| self.queues.contains_key(&apqn) && self.is_resetting(apqn);
+                let waits = aqm.iter().any(|apqi| in_reset(queue(apqi)));
+                again |= waits;
                 aqm.iter()
-                    .all(|apqi| self.is_passable(Apqn { apid: *apid, apqi }))
+                    .map(queue)
+                    .all(|apqn| in_reset(apqn) || self.is_passable(apqn))
+                    && (!waits || mdev.view.apm.contains(*apid))
             })
             .collect();
         Filtered {
             apm,
             aqm,
             dropped: (candidates - apm) & mdev.view.apm,
+            again,
         }
     }
 
@@ -68,17 +79,23 @@ impl Driver<'_> {
         let Some(mdev) = self.state.mdevs.get(&uuid) else {
             return;
         };
-        let mut view = mdev.view;
+        let old = mdev.view;
+        let mut view = old;
         let mut dropped = AdapterMask::EMPTY;
+        if control {
+            view.adm = self.state.filter_control(mdev);
+        }
         if queues {
             let filtered = self.state.filter(mdev);
             (view.apm, view.aqm) = (filtered.apm, filtered.aqm);
             dropped = filtered.dropped;
+            if mdev.filter_again != filtered.again
+                && let Some(mdev) = self.state.mdevs.get_mut(&uuid)
+            {
+                mdev.filter_again = filtered.again;
+            }
         }
-        if control {
-            view.adm = self.state.filter_control(mdev);
-        }
-        if view == mdev.view {
+        if view == old {
             return;
         }
         if let Some(mdev) = self.state.mdevs.get_mut(&uuid) {

@@ -1,6 +1,8 @@
 //! [`Host`]: the AP bus and `vfio_ap` together.
 
-use arch::{Apid, MaskEdit};
+use std::time::Duration;
+
+use arch::{Apid, MaskEdit, ResponseCode};
 use bus::{Bus, BusConfig, BusError, Device};
 
 use crate::command::Command;
@@ -70,6 +72,7 @@ impl Host {
             state: &mut matrix,
             platform,
             effects: &mut effects,
+            began: Vec::new(),
         };
         bus.scan(&mut driver);
         if let Some(qci) = bus.qci() {
@@ -100,6 +103,14 @@ impl Host {
         &self.matrix
     }
 
+    /// When queues in reset are to be looked at: [`Command::TimePassed`] is due after this time at the
+    /// latest. `None` while no reset takes time.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Duration> {
+        let looks = [self.bus.next_look(), self.matrix.next_look()];
+        looks.into_iter().flatten().min()
+    }
+
     /// Applies a command.
     ///
     /// On `Err` the platform was not asked for anything that changes it, but `self` may have changed
@@ -128,6 +139,7 @@ impl Host {
             state: &mut self.matrix,
             platform,
             effects,
+            began: Vec::new(),
         };
         let driver = &mut driver;
         match command {
@@ -162,10 +174,41 @@ impl Host {
             Command::Configure { mdev, masks } => driver.configure(bus, mdev, &masks)?,
             Command::Open { mdev, vm } => driver.open(mdev, vm)?,
             Command::Close(mdev) => driver.close(mdev)?,
-            Command::ResetDevice(mdev) => return Ok(driver.reset_device(mdev)?),
+            Command::ResetDevice(mdev) => driver.reset_device(mdev)?,
             Command::RepeatReleaseRequest(mdev) => driver.request_release(mdev)?,
+            Command::TimePassed(passed) => {
+                bus.pass_time(passed, driver);
+                driver.pass_time(passed, &|apqn| bus.is_host_driven(apqn));
+            }
+            Command::Filter(mdev) => driver.refilter_queues(mdev),
         }
-        Ok(Outcome::Done)
+        Ok(driver.outcome())
+    }
+}
+
+impl Driver<'_> {
+    /// Whether the command is complete: it is when the resets that it asked for have ended.
+    fn outcome(&self) -> Outcome {
+        let state = &self.state;
+        let (queues, ended): (Vec<_>, Vec<_>) = self
+            .began
+            .iter()
+            .copied()
+            .partition(|apqn| state.is_resetting(*apqn));
+        let codes = ended
+            .iter()
+            .filter_map(|apqn| Some((*apqn, state.reset_status(*apqn)?)));
+        let failed = codes
+            .filter(|(_, code)| *code != ResponseCode::NORMAL)
+            .min();
+        match failed {
+            _ if !queues.is_empty() => Outcome::Resetting {
+                queues,
+                failed: failed.is_some(),
+            },
+            Some((apqn, code)) => Outcome::ResetFailed { apqn, code },
+            None => Outcome::Done,
+        }
     }
 }
 

@@ -31,6 +31,7 @@
 //! | `filter` | the filtered view of a guest |
 //! | `assign` | the assignment files and `ap_config` |
 //! | `lifecycle` | create, remove, open, close, reset |
+//! | [`reset`] | resets that take time |
 //! | `hotplug` | configuration changes of the host |
 //!
 //! Deviations from Linux, on purpose (spec section 10): K5 (a control domain that the host loses
@@ -49,6 +50,7 @@ mod lifecycle;
 pub mod mdev;
 pub mod owners;
 pub mod platform;
+pub mod reset;
 pub mod saved;
 pub mod state;
 

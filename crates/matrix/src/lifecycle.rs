@@ -30,10 +30,11 @@ impl Driver<'_> {
     /// is asked to let go; the removal then waits for the close.
     pub(crate) fn remove_mdev(&mut self, uuid: MdevUuid) -> Result<Outcome, MatrixError> {
         match self.state.get(uuid)?.usage.clone() {
-            Usage::Removing(_) => Err(MatrixError::BeingRemoved(uuid)),
-            Usage::Idle => {
-                self.drop_mdev(uuid)?;
-                Ok(Outcome::Done)
+            Usage::Removing(_) | Usage::Leaving => Err(MatrixError::BeingRemoved(uuid)),
+            Usage::Idle => self.drop_mdev(uuid),
+            Usage::Closing => {
+                self.state.get_mut(uuid)?.usage = Usage::Leaving;
+                Ok(Outcome::Pending(uuid))
             }
             Usage::Open(vm) => {
                 self.state.get_mut(uuid)?.usage = Usage::Removing(vm);
@@ -54,17 +55,30 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn drop_mdev(&mut self, uuid: MdevUuid) -> Result<(), MatrixError> {
-        let mdev = self.state.get(uuid)?;
-        let (serial, group, matrix) = (mdev.serial, mdev.group, mdev.matrix);
+    /// Removes an mdev that nobody has: all linked queues are reset, then it is gone.
+    fn drop_mdev(&mut self, uuid: MdevUuid) -> Result<Outcome, MatrixError> {
+        let matrix = self.state.get(uuid)?.matrix;
         self.reset_bound(&matrix);
+        if self.hold(uuid, &matrix) {
+            self.state.get_mut(uuid)?.usage = Usage::Leaving;
+            return Ok(Outcome::Pending(uuid));
+        }
+        self.forget_mdev(uuid);
+        Ok(Outcome::Done)
+    }
+
+    /// The end of a removal.
+    pub(crate) fn forget_mdev(&mut self, uuid: MdevUuid) {
+        let Some(mdev) = self.state.mdevs.get(&uuid) else {
+            return;
+        };
+        let (serial, group, matrix) = (mdev.serial, mdev.group, mdev.matrix);
         self.state.owners.release(matrix.apm, matrix.aqm);
         self.state.give_group_back(group);
         self.state.serials.remove_mut(&serial);
         self.state.mdevs.remove_mut(&uuid);
         self.tell(Action::Remove, uuid);
         self.effects.push(Effect::Removed(uuid));
-        Ok(())
     }
 
     /// A VMM opens the device: its VM gets the present view, also an empty one. Nothing is filtered
@@ -72,7 +86,10 @@ impl Driver<'_> {
     pub(crate) fn open(&mut self, uuid: MdevUuid, vm: Option<VmId>) -> Result<(), MatrixError> {
         let mdev = self.state.get(uuid)?;
         match &mdev.usage {
-            Usage::Removing(_) => return Err(MatrixError::BeingRemoved(uuid)),
+            Usage::Removing(_) | Usage::Leaving => {
+                return Err(MatrixError::BeingRemoved(uuid));
+            }
+            Usage::Closing => return Err(MatrixError::StillResetting(uuid)),
             Usage::Open(vm) => {
                 return Err(MatrixError::AlreadyOpen {
                     mdev: uuid,
@@ -102,35 +119,36 @@ impl Driver<'_> {
     pub(crate) fn close(&mut self, uuid: MdevUuid) -> Result<(), MatrixError> {
         let mdev = self.state.get_mut(uuid)?;
         let matrix = mdev.matrix;
-        let usage = std::mem::replace(&mut mdev.usage, Usage::Idle);
-        let (vm, removing) = match usage {
-            Usage::Idle => return Err(MatrixError::NotOpen(uuid)),
-            Usage::Open(vm) => (vm, false),
-            Usage::Removing(vm) => (vm, true),
+        let (vm, removing) = match &mdev.usage {
+            Usage::Idle | Usage::Closing | Usage::Leaving => {
+                return Err(MatrixError::NotOpen(uuid));
+            }
+            Usage::Open(vm) => (vm.clone(), false),
+            Usage::Removing(vm) => (vm.clone(), true),
         };
+        mdev.usage = Usage::Idle;
         self.state.vms.remove_mut(&vm);
         self.platform.clear_masks(uuid);
         if removing {
-            return self.drop_mdev(uuid);
+            self.drop_mdev(uuid)?;
+            return Ok(());
         }
         self.reset_bound(&matrix);
+        if self.hold(uuid, &matrix) {
+            self.state.get_mut(uuid)?.usage = Usage::Closing;
+        }
         Ok(())
     }
 
     /// The RESET request: resets all linked queues.
-    pub(crate) fn reset_device(&mut self, uuid: MdevUuid) -> Result<Outcome, MatrixError> {
+    pub(crate) fn reset_device(&mut self, uuid: MdevUuid) -> Result<(), MatrixError> {
         let mdev = self.state.get(uuid)?;
-        if mdev.usage == Usage::Idle {
+        if !matches!(mdev.usage, Usage::Open(_) | Usage::Removing(_)) {
             return Err(MatrixError::NotOpen(uuid));
         }
         let matrix = mdev.matrix;
-        let failed = self.reset_bound(&matrix);
-        Ok(
-            failed.map_or(Outcome::Done, |(apqn, code)| Outcome::ResetFailed {
-                apqn,
-                code,
-            }),
-        )
+        self.reset_bound(&matrix);
+        Ok(())
     }
 
     fn tell(&mut self, action: Action, uuid: MdevUuid) {

@@ -71,10 +71,14 @@ impl fmt::Display for VmId {
 /// ```text
 ///             Open                    remove=1
 ///   Idle ------------> Open(vm) ------------------> Removing(vm)
-///    |  <------------  Close                            | Close
-///    | remove=1                                         |
-///    +------------------> (gone) <----------------------+
+///    ^ |                  | Close                       | Close
+///    | |                  v             remove=1        v
+///    | |               Closing ---------------------> Leaving
+///    +-|-- resets ended --+                             | resets ended
+///      | remove=1                                       v
+///      +---------------------------------------------> (gone)
 /// ```
+/// Closing and Leaving are skipped when no reset takes time, which is the rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Usage {
     /// Nobody.
@@ -84,6 +88,10 @@ pub enum Usage {
     /// Removal was asked while a guest is attached; its masks are clear, it was asked to let go, and
     /// the writer waits (spec 5.6).
     Removing(VmId),
+    /// The VMM has let go; the resets of the queues have not ended (spec 5.2).
+    Closing,
+    /// Removal was asked and nobody has the device; the resets of the queues have not ended.
+    Leaving,
 }
 
 /// A mediated device.
@@ -103,6 +111,8 @@ pub struct Mdev {
     pub pending: Apcb,
     /// Who uses it.
     pub usage: Usage,
+    /// The view is to be filtered when a reset of one of its queues has ended.
+    pub(crate) filter_again: bool,
 }
 
 /// Highest numbers of an mdev, the same for usage and control domains.
@@ -135,6 +145,7 @@ impl Mdev {
             view: Apcb::EMPTY,
             pending: Apcb::EMPTY,
             usage: Usage::Idle,
+            filter_again: false,
         }
     }
 
@@ -143,7 +154,7 @@ impl Mdev {
     pub const fn guest(&self) -> Option<&VmId> {
         match &self.usage {
             Usage::Open(vm) => Some(vm),
-            Usage::Idle | Usage::Removing(_) => None,
+            Usage::Idle | Usage::Removing(_) | Usage::Closing | Usage::Leaving => None,
         }
     }
 

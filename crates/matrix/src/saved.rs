@@ -10,6 +10,7 @@ use bus::{Bus, Driver, SavedBus};
 use crate::host::{BootConfig, Host};
 use crate::mdev::{Group, Limits, Mdev, MdevUuid, Serial};
 use crate::platform::Platform;
+use crate::reset::{Reset, is_unfinished};
 use crate::state::{MAX_INSTANCES, State};
 
 /// Everything that a [`Host`] knows and cannot learn from its parameters and the hardware.
@@ -21,7 +22,7 @@ pub struct Saved {
     pub config: QciBlock,
     /// The mdevs.
     pub mdevs: Vec<SavedMdev>,
-    /// Queues bound to `vfio_ap`, and how their last reset ended.
+    /// Queues bound to `vfio_ap`, and how their last reset ended; 02, 05 or 0A: it has not.
     pub queues: Vec<(Apqn, ResponseCode)>,
     /// The number that the next mdev gets.
     pub next_serial: Serial,
@@ -94,7 +95,7 @@ impl Host {
             queues: matrix
                 .queues
                 .iter()
-                .map(|(apqn, code)| (*apqn, *code))
+                .map(|(apqn, code)| (*apqn, matrix.saved_status(*apqn, *code)))
                 .collect(),
             next_serial: matrix.next_serial,
             groups_used: matrix.groups_used(),
@@ -124,7 +125,7 @@ impl Host {
             matrix.restore_mdev(mdev)?;
         }
         for (apqn, code) in saved.queues {
-            matrix.queues.insert_mut(apqn, code);
+            matrix.restore_queue(apqn, code);
         }
         if let Some(apqn) = dissent(&bus, &matrix) {
             return Err(RestoreError::Binding(apqn));
@@ -146,6 +147,27 @@ fn dissent(bus: &Bus, matrix: &State) -> Option<Apqn> {
 }
 
 impl State {
+    /// The reset status that is kept: a reset in progress is one, whatever its last ZAPQ answered.
+    fn saved_status(&self, apqn: Apqn, code: ResponseCode) -> ResponseCode {
+        if self.is_resetting(apqn) && !is_unfinished(code) {
+            ResponseCode::RESET_IN_PROGRESS
+        } else {
+            code
+        }
+    }
+
+    /// A reset that was in progress goes on with a look.
+    fn restore_queue(&mut self, apqn: Apqn, code: ResponseCode) {
+        self.queues.insert_mut(apqn, code);
+        if is_unfinished(code) {
+            self.resets.insert_mut(apqn, Reset::new(code));
+            let owner = self.owner(apqn);
+            if let Some(mdev) = owner.and_then(|uuid| self.mdevs.get_mut(&uuid)) {
+                mdev.filter_again = true;
+            }
+        }
+    }
+
     fn restore_mdev(&mut self, saved: &SavedMdev) -> Result<(), RestoreError> {
         let SavedMdev {
             uuid,

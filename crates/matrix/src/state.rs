@@ -6,6 +6,7 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use crate::error::MatrixError;
 use crate::mdev::{Group, Mdev, MdevUuid, Serial, Usage, VmId};
 use crate::owners::Owners;
+use crate::reset::Reset;
 
 /// The most mdevs that can exist: 256 adapters x 256 domains (spec 3.2).
 pub const MAX_INSTANCES: usize = 65536;
@@ -23,6 +24,8 @@ pub struct State {
     pub(crate) owners: Owners,
     /// Queues bound to `vfio_ap` and how their last reset ended.
     pub(crate) queues: RedBlackTreeMapSync<Apqn, ResponseCode>,
+    /// Resets that have not ended.
+    pub(crate) resets: RedBlackTreeMapSync<Apqn, Reset>,
     pub(crate) vms: RedBlackTreeMapSync<VmId, MdevUuid>,
     pub(crate) next_serial: Serial,
     pub(crate) groups: RedBlackTreeMapSync<Group, Serial>,
@@ -51,6 +54,7 @@ impl State {
             serials: RedBlackTreeMapSync::new_sync(),
             owners: Owners::new(),
             queues: RedBlackTreeMapSync::new_sync(),
+            resets: RedBlackTreeMapSync::new_sync(),
             vms: RedBlackTreeMapSync::new_sync(),
             next_serial: Serial(0),
             groups: RedBlackTreeMapSync::new_sync(),
@@ -156,7 +160,8 @@ impl State {
         let Some(mdev) = self.owner(apqn).and_then(|uuid| self.mdevs.get(&uuid)) else {
             return QueueUse::Unassigned;
         };
-        if mdev.usage != Usage::Idle && mdev.view.contains(apqn) {
+        let held = matches!(mdev.usage, Usage::Open(_) | Usage::Removing(_));
+        if held && mdev.view.contains(apqn) {
             QueueUse::InUse
         } else {
             QueueUse::Assigned

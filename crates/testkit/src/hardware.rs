@@ -2,7 +2,7 @@
 //! it and to replay transcripts. It answers as the hardware behind the recordings did (README of the
 //! transcripts): resets finish at once and no queue ever holds a message.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use arch::instruction::{Dequeued, Instruction, Outcome};
 use arch::qci::{QciBlock, QciFlags};
@@ -21,6 +21,13 @@ pub struct FakeCard {
     pub code: ResponseCode,
 }
 
+/// Response codes that a queue answers before it is normal again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Script {
+    resets: VecDeque<ResponseCode>,
+    tests: VecDeque<ResponseCode>,
+}
+
 /// The fake. `Clone` gives an independent machine in the same state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hardware {
@@ -32,6 +39,7 @@ pub struct Hardware {
     has_qci: bool,
     hidden: BTreeSet<Apqn>,
     zapq_code: BTreeMap<Apqn, ResponseCode>,
+    scripts: BTreeMap<Apqn, Script>,
     interrupts: BTreeSet<Apqn>,
     /// Every ZAPQ so far, in order.
     pub zeroized: Vec<Apqn>,
@@ -62,6 +70,7 @@ impl Hardware {
             has_qci: true,
             hidden: BTreeSet::new(),
             zapq_code: BTreeMap::new(),
+            scripts: BTreeMap::new(),
             interrupts: BTreeSet::new(),
             zeroized: Vec::new(),
         }
@@ -131,6 +140,23 @@ impl Hardware {
         self.zapq_code.insert(apqn, code);
     }
 
+    /// The next resets and tests of this queue answer these codes, one after the other.
+    pub fn script(&mut self, apqn: Apqn, resets: &[u8], tests: &[u8]) {
+        let codes = |codes: &[u8]| codes.iter().copied().map(ResponseCode).collect();
+        let script = Script {
+            resets: codes(resets),
+            tests: codes(tests),
+        };
+        self.scripts.insert(apqn, script);
+    }
+
+    /// What is left of the script of this queue: resets and tests.
+    #[must_use]
+    pub fn script_left(&self, apqn: Apqn) -> (usize, usize) {
+        let script = self.scripts.get(&apqn);
+        script.map_or((0, 0), |script| (script.resets.len(), script.tests.len()))
+    }
+
     /// The QCI facility disappears.
     pub const fn remove_qci(&mut self) {
         self.has_qci = false;
@@ -181,6 +207,11 @@ impl Hardware {
     }
 
     fn reset(&mut self, apqn: Apqn) -> QueueStatus {
+        let script = self.scripts.get_mut(&apqn);
+        if let Some(code) = script.and_then(|script| script.resets.pop_front()) {
+            self.interrupts.remove(&apqn);
+            return QueueStatus::code_only(code);
+        }
         if let Some(code) = self.zapq_code.get(&apqn) {
             return QueueStatus::code_only(*code);
         }
@@ -212,10 +243,15 @@ impl ApInstructions for Hardware {
                 let info = self.card_of(apqn).map_or(HwInfo(0), |card| {
                     HwInfo::new(functions(card.mode), card.ap_type, 0, 2, 7)
                 });
-                Outcome::Tapq {
-                    status: self.status(apqn),
-                    info,
+                let script = self.scripts.get_mut(&apqn);
+                let scripted = script.and_then(|script| script.tests.pop_front());
+                let mut status = self.status(apqn);
+                if let Some(code) = scripted {
+                    // 35 and 36 are asynchronous errors.
+                    status.flags.set(StatusFlags::ASYNC, code.0 >= 0x30);
+                    status.code = code;
                 }
+                Outcome::Tapq { status, info }
             }
             Instruction::Qact { apqn, .. } => {
                 let info = self

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use arch::Errno;
 use machine::PartitionConfig;
-use matrix::{Command, Effect, Effects, HostError, Outcome};
+use matrix::{Command, Effect, Effects, HostError, MdevUuid, Outcome};
 
 use super::control::{Control, scan_interval};
 use crate::state::{Entry, Image, Journal};
@@ -118,6 +118,7 @@ impl Control {
                 return Err(CommitError::NotKept(error.into()));
             }
         }
+        self.keep_consequences(command, &effects);
         if scan_interval(&next) != scan_interval(&self.host) {
             self.next_scan = Instant::now() + scan_interval(&next);
         }
@@ -127,31 +128,39 @@ impl Control {
         Ok(outcome)
     }
 
-    /// A guest let go. A removal that waited for it is done now, and answered only if it is kept.
-    pub(super) fn commit_close(&mut self, command: Command) -> Result<(), HostError> {
-        if let Err(error) = self.ready() {
+    /// Applies what has happened and cannot be refused: a guest let go, time has passed. A removal that
+    /// waited for it is done now, and answered only if it is kept.
+    pub(super) fn commit_fact(&mut self, command: &Command) -> Result<Outcome, HostError> {
+        let mut next = self.host.clone();
+        let effects = next.apply(command.clone(), &mut self.platform)?;
+        if !consequences(command, &effects).is_empty()
+            && let Err(error) = self.ready()
+        {
             tracing::warn!("{error}");
         }
-        let mut next = self.host.clone();
-        let mut effects = next.apply(command, &mut self.platform)?;
-        let removed = effects.list.iter().find_map(|effect| match effect {
-            Effect::Removed(mdev) => Some(*mdev),
-            _ => None,
-        });
-        if let (Some(mdev), Some(journal)) = (removed, &mut self.journal)
-            && let Some(entry) = Entry::of(&Command::RemoveMdev(mdev), &next)
-            && let Err(error) = journal.append(&entry)
-        {
-            tracing::error!("the removal of {mdev} is not kept: {error}");
+        self.keep_consequences(command, &effects);
+        self.host = next;
+        Ok(self.publish(effects))
+    }
+
+    /// Keeps what a command led to beside itself.
+    fn keep_consequences(&mut self, command: &Command, effects: &Effects) {
+        for (mdev, done) in consequences(command, effects) {
+            let (Some(journal), Some(entry)) = (&mut self.journal, Entry::of(&done, &self.host))
+            else {
+                continue;
+            };
+            let Err(error) = journal.append(&entry) else {
+                continue;
+            };
+            tracing::error!("a change of {mdev} is not kept: {error}");
             self.fall_behind();
-            if let Some(removal) = self.removals.remove(&mdev) {
+            if matches!(done, Command::RemoveMdev(_))
+                && let Some(removal) = self.removals.remove(&mdev)
+            {
                 (removal.answer)(Err(Errno::EIO));
             }
         }
-        self.host = next;
-        effects.outcome = Outcome::Done;
-        self.publish(effects);
-        Ok(())
     }
 
     /// Shows the host to readers, then lets happen what it made happen.
@@ -186,4 +195,16 @@ impl Control {
         }
         self.platform.agree_with(&self.host);
     }
+}
+
+/// What happened because a guest let go or a reset ended, as the commands that do it at a restart; what
+/// `command` itself says is not repeated.
+fn consequences(command: &Command, effects: &Effects) -> Vec<(MdevUuid, Command)> {
+    let consequence = |effect: &Effect| match effect {
+        Effect::Removed(mdev) => Some((*mdev, Command::RemoveMdev(*mdev))),
+        Effect::Filtered(mdev) => Some((*mdev, Command::Filter(*mdev))),
+        _ => None,
+    };
+    let all = effects.list.iter().filter_map(consequence);
+    all.filter(|(_, done)| done != command).collect()
 }

@@ -26,6 +26,7 @@ use super::link::SessionLink;
 use super::listeners::{Listeners, Paths};
 use super::platform::MachinePlatform;
 use super::refusals::Asker;
+use super::resets::{Report, Waits};
 use super::{Desk, hmc};
 use crate::control::{Request, Response};
 use crate::rundir::RunDir;
@@ -167,6 +168,9 @@ pub(crate) struct Control {
     pub(super) journal: Option<Journal>,
     pub(super) links: BTreeMap<MdevUuid, Arc<SessionLink>>,
     pub(super) removals: BTreeMap<MdevUuid, Removal>,
+    pub(super) waits: Waits,
+    /// Until when the host has been told the time.
+    pub(super) clock: Instant,
     pub(super) next_scan: Instant,
 }
 
@@ -187,7 +191,7 @@ impl Control {
     /// The owner of a host that is published already.
     pub(crate) fn new(started: Started, desk: Desk, sockets: Sockets) -> Self {
         let next_scan = Instant::now() + scan_interval(&started.host);
-        let (links, removals) = Default::default();
+        let (links, removals, waits) = Default::default();
         Self {
             host: started.host,
             platform: started.platform,
@@ -197,6 +201,8 @@ impl Control {
             sockets,
             links,
             removals,
+            waits,
+            clock: Instant::now(),
             next_scan,
         }
     }
@@ -206,6 +212,7 @@ impl Control {
         loop {
             let timers = self.removals.values().map(|removal| removal.ask_again);
             let next = timers
+                .chain(self.next_look())
                 .chain([self.next_scan])
                 .min()
                 .unwrap_or(self.next_scan);
@@ -221,6 +228,7 @@ impl Control {
         for (_, removal) in self.removals {
             (removal.answer)(Err(Errno::ENODEV));
         }
+        self.waits.give_up();
         while let Ok(event) = inbox.try_recv() {
             event.refuse(Errno::ENODEV);
         }
@@ -233,6 +241,7 @@ impl Control {
     }
 
     fn handle(&mut self, event: Event) {
+        self.let_time_pass();
         match event {
             Event::Apply {
                 command,
@@ -245,7 +254,7 @@ impl Control {
                     let ask_again = Instant::now() + RELEASE_INTERVAL;
                     self.removals.insert(mdev, Removal { answer, ask_again });
                 }
-                Ok(Outcome::Done | Outcome::ResetFailed { .. }) => answer(Ok(())),
+                Ok(outcome) => self.answer_after_resets(outcome, Report::Done, answer),
                 Err(error) => {
                     let errno = error.errno();
                     self.desk
@@ -267,12 +276,12 @@ impl Control {
                 mdev,
                 guest,
                 answer,
-            } => answer(self.close(mdev, guest)),
+            } => self.close(mdev, guest, answer),
             Event::Reset {
                 mdev,
                 guest,
                 answer,
-            } => answer(self.reset(mdev, guest)),
+            } => self.reset(mdev, guest, answer),
             Event::Console { request, answer } => answer(self.console(&request)),
             Event::Broken(apid) => {
                 if let Err(error) = self.desk.machine.checkstop(apid) {
@@ -305,6 +314,9 @@ impl Control {
                     (removal.answer)(Ok(()));
                 }
             }
+            Effect::ResetEnded { apqn, code } => self.waits.ended(apqn, code),
+            // Kept already.
+            Effect::Filtered(_) => {}
             Effect::Uevent(event) => tracing::debug!("uevent: {event:?}"),
             Effect::Log(line) => tracing::warn!("{line}"),
         }
@@ -340,24 +352,26 @@ impl Control {
         Ok(())
     }
 
-    fn close(&mut self, mdev: MdevUuid, guest: GuestId) -> Result<(), Errno> {
+    fn close(&mut self, mdev: MdevUuid, guest: GuestId, answer: Answer) {
         if self.platform.guest_of(mdev) != Some(guest) {
-            return Err(Errno::ENODEV);
+            return answer(Err(Errno::ENODEV));
         }
         self.links.remove(&mdev);
-        let closed = self.commit_close(Command::Close(mdev));
+        let closed = self.commit_fact(&Command::Close(mdev));
         self.platform.disconnect(mdev);
-        closed.map_err(|error| error.errno())
+        match closed {
+            Ok(outcome) => self.answer_after_resets(outcome, Report::Done, answer),
+            Err(error) => answer(Err(error.errno())),
+        }
     }
 
-    fn reset(&mut self, mdev: MdevUuid, guest: GuestId) -> Result<(), Errno> {
+    fn reset(&mut self, mdev: MdevUuid, guest: GuestId, answer: Answer) {
         if self.platform.guest_of(mdev) != Some(guest) {
-            return Err(Errno::ENODEV);
+            return answer(Err(Errno::ENODEV));
         }
         match self.commit(&Command::ResetDevice(mdev), Keep::Command) {
-            Ok(Outcome::ResetFailed { .. }) => Err(Errno::EIO),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.errno()),
+            Ok(outcome) => self.answer_after_resets(outcome, Report::Reset, answer),
+            Err(error) => answer(Err(error.errno())),
         }
     }
 
@@ -397,6 +411,7 @@ impl Control {
     }
 
     fn run_timers(&mut self) {
+        self.let_time_pass();
         let now = Instant::now();
         if self.next_scan <= now {
             self.apply_quietly(&Command::Rescan);

@@ -102,11 +102,14 @@ impl Desk {
     /// # Errors
     /// What control answers; ENODEV when the daemon is ending.
     pub(super) fn ask_control(&self, event: impl FnOnce(Answer) -> Event) -> Result<(), Errno> {
-        self.ask(|answer| {
-            if let Err(unsent) = self.control.send(event(answer)) {
-                unsent.0.refuse(Errno::ENODEV);
-            }
-        })
+        self.ask(|answer| self.tell_control(event(answer)))
+    }
+
+    /// Sends control an event, which answers ENODEV itself when the daemon is ending.
+    pub(super) fn tell_control(&self, event: Event) {
+        if let Err(unsent) = self.control.send(event) {
+            unsent.0.refuse(Errno::ENODEV);
+        }
     }
 
     /// Starts something that answers later and waits for the answer.

@@ -39,6 +39,7 @@ impl Control {
         for link in std::mem::take(&mut self.links).into_values() {
             link.close();
         }
+        self.waits.give_up();
         for removal in std::mem::take(&mut self.removals).into_values() {
             (removal.answer)(Err(Errno::ENODEV));
         }

@@ -1,23 +1,26 @@
 //! How control reaches a session's thread without waiting for it.
 //!
-//! Only the session's own thread touches descriptors that came from its guest. Control sets a flag and
-//! writes to an eventfd that is ours and never blocks.
+//! Only the session's own thread touches descriptors that came from its guest. Control counts what it
+//! has to tell, and writes to an eventfd that is ours and never blocks.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use arch::Errno;
 use device::Wakeup;
 use rustix::event::{EventfdFlags, eventfd};
-
-const CONFIG_CHANGED: u8 = 1;
-const REQUEST: u8 = 2;
-const CLOSE: u8 = 4;
 
 /// The doorbell of one session.
 #[derive(Debug)]
 pub(crate) struct SessionLink {
-    flags: AtomicU8,
+    /// Since the last look of the session: changes of the masks, requests to let go.
+    changes: AtomicU32,
+    requests: AtomicU32,
+    close: AtomicBool,
+    /// The result of a RESET that the session has not seen.
+    reset: Mutex<Option<Result<(), Errno>>>,
     /// Counts changes of the guest's masks.
     generation: AtomicU64,
     wake: OwnedFd,
@@ -31,7 +34,10 @@ impl SessionLink {
     pub(crate) fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
-            flags: AtomicU8::new(0),
+            changes: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            close: AtomicBool::new(false),
+            reset: Mutex::default(),
             generation: AtomicU64::new(0),
             wake,
         })
@@ -40,7 +46,8 @@ impl SessionLink {
     /// The guest's configuration changed.
     pub(crate) fn config_changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        self.ring(CONFIG_CHANGED);
+        self.changes.fetch_add(1, Ordering::Release);
+        self.ring();
     }
 
     /// How many times the guest's configuration changed.
@@ -50,16 +57,23 @@ impl SessionLink {
 
     /// Somebody wants the device back.
     pub(crate) fn request(&self) {
-        self.ring(REQUEST);
+        self.requests.fetch_add(1, Ordering::Release);
+        self.ring();
     }
 
     /// The session is to end.
     pub(crate) fn close(&self) {
-        self.ring(CLOSE);
+        self.close.store(true, Ordering::Release);
+        self.ring();
     }
 
-    fn ring(&self, flag: u8) {
-        self.flags.fetch_or(flag, Ordering::Release);
+    /// The RESET that the session asked for has ended.
+    pub(crate) fn reset_ended(&self, result: Result<(), Errno>) {
+        *self.reset.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.ring();
+    }
+
+    fn ring(&self) {
         // A full counter is as good as a ring: the reader has not looked yet.
         rustix::io::write(&self.wake, &1u64.to_ne_bytes()).ok();
     }
@@ -73,11 +87,12 @@ impl SessionLink {
     pub(crate) fn take(&self) -> Wakeup {
         // Empty the counter first, so that a ring between the two is seen next time.
         rustix::io::read(&self.wake, &mut [0u8; 8]).ok();
-        let flags = self.flags.swap(0, Ordering::Acquire);
+        let mut reset = self.reset.lock().unwrap_or_else(PoisonError::into_inner);
         Wakeup {
-            request: flags & REQUEST != 0,
-            config_changed: flags & CONFIG_CHANGED != 0,
-            close: flags & CLOSE != 0,
+            config_changes: self.changes.swap(0, Ordering::Acquire),
+            requests: self.requests.swap(0, Ordering::Acquire),
+            reset: reset.take(),
+            close: self.close.load(Ordering::Acquire),
         }
     }
 }
@@ -93,7 +108,14 @@ mod tests {
         link.config_changed();
         link.request();
         let first = link.take();
-        assert!(first.config_changed && first.request && !first.close);
+        let expected = Wakeup {
+            config_changes: 2,
+            requests: 1,
+            ..Wakeup::default()
+        };
+        assert_eq!(first, expected);
         assert_eq!(link.take(), Wakeup::default());
+        link.reset_ended(Err(Errno::EIO));
+        assert_eq!(link.take().reset, Some(Err(Errno::EIO)));
     }
 }

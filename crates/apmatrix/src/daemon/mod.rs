@@ -19,12 +19,15 @@ mod control;
 mod desk;
 mod engines;
 mod hmc;
+#[cfg(test)]
+mod hung_resets;
 mod ipl;
 mod link;
 mod listeners;
 mod machine_file;
 mod platform;
 mod refusals;
+mod resets;
 mod session;
 mod start;
 mod temporary;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arch::{ApInstructions, Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags};
-use device::{ApcbView, DeviceBackend, DeviceSession, Grant, OpenRequest, Wakeup};
+use device::{
+    ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+};
 use machine::{GuestCpu, GuestId, Machine};
 use matrix::{MdevUuid, VmId};
 
@@ -38,6 +40,8 @@ pub(crate) struct MdevSession {
     cpu: GuestCpu<Arc<Machine>>,
     link: Arc<SessionLink>,
     grant: Grant,
+    /// The addresses that the guest has.
+    dma: DmaTable,
 }
 
 impl DeviceBackend for MdevBackend {
@@ -79,6 +83,7 @@ impl DeviceBackend for MdevBackend {
             mdev: self.mdev,
             cpu: machine.guest_shared(guest),
             link,
+            dma: DmaTable::default(),
             grant: Grant {
                 facilities,
                 crycb_format: format,
@@ -110,13 +115,23 @@ impl DeviceSession for MdevSession {
         }
     }
 
-    fn reset(&mut self) -> Result<(), Errno> {
-        let (mdev, guest) = (self.mdev, self.cpu.id());
-        self.desk.ask_control(|answer| Event::Reset {
-            mdev,
-            guest,
-            answer,
-        })
+    /// Always answered by the doorbell: the session thread sees other rings meanwhile.
+    fn reset(&mut self) -> Option<Result<(), Errno>> {
+        let link = Arc::clone(&self.link);
+        self.desk.tell_control(Event::Reset {
+            mdev: self.mdev,
+            guest: self.cpu.id(),
+            answer: Box::new(move |result| link.reset_ended(result)),
+        });
+        None
+    }
+
+    fn dma_map(&mut self, range: DmaRange) -> Result<(), Errno> {
+        self.dma.map(range)
+    }
+
+    fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
+        self.dma.unmap(range)
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

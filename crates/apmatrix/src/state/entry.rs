@@ -41,6 +41,8 @@ pub(crate) enum Entry {
     Assign(Uuid, Member, u64),
     Unassign(Uuid, Member, u64),
     ApConfig(Uuid, Masks),
+    /// The guest's view was filtered again, because a reset ended.
+    Filter(Uuid),
 }
 
 /// A driver.
@@ -123,6 +125,8 @@ impl Entry {
             | Command::Close(_)
             | Command::ResetDevice(_)
             | Command::RepeatReleaseRequest(_)
+            // What comes of it is kept by itself.
+            | Command::TimePassed(_)
             // Comes with what happened to the hardware.
             | Command::HardwareChanged => return None,
             Command::Rescan => Self::Rescan,
@@ -153,6 +157,7 @@ impl Entry {
             Command::Unassign { mdev, kind, number } => {
                 Self::Unassign(Text(*mdev), (*kind).into(), *number)
             }
+            Command::Filter(mdev) => Self::Filter(Text(*mdev)),
             Command::Configure { mdev, masks } => {
                 Self::ApConfig(Text(*mdev), Masks::from(&**masks))
             }
@@ -204,6 +209,7 @@ impl Entry {
                 kind: member.into(),
                 number,
             },
+            Self::Filter(Text(mdev)) => Command::Filter(mdev),
             Self::ApConfig(Text(mdev), masks) => Command::Configure {
                 mdev,
                 masks: Box::new(masks.into()),

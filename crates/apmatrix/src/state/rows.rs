@@ -104,6 +104,7 @@ pub(super) struct QueueRow {
 #[serde(rename_all = "kebab-case")]
 enum StateRow {
     Uninitiated,
+    Resetting,
     Operating,
     Error(u8),
 }
@@ -238,6 +239,7 @@ pub(super) fn rows(origin: &Origin, spec: &str, saved: &Saved) -> Vec<Row> {
             driver_override: queue.driver_override.as_deref().map(ToOwned::to_owned),
             state: match queue.state {
                 QueueState::Uninitiated => StateRow::Uninitiated,
+                QueueState::Resetting => StateRow::Resetting,
                 QueueState::Operating => StateRow::Operating,
                 QueueState::Error(code) => StateRow::Error(code.0),
             },
@@ -399,6 +401,7 @@ fn queue_of(row: QueueRow) -> bus::Queue {
         driver_override: row.driver_override.map(Into::into),
         state: match row.state {
             StateRow::Uninitiated => QueueState::Uninitiated,
+            StateRow::Resetting => QueueState::Resetting,
             StateRow::Operating => QueueState::Operating,
             StateRow::Error(code) => QueueState::Error(ResponseCode(code)),
         },

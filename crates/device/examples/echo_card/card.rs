@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     pub(crate) closes: AtomicU64,
     /// Resets by command.
     pub(crate) resets: AtomicU64,
+    /// Not 0: resets take time, until a wake-up ends them.
+    pub(crate) slow_resets: AtomicU64,
     /// Requests enqueued.
     pub(crate) requests: AtomicU64,
     /// Instructions executed.
@@ -239,12 +241,12 @@ impl DeviceSession for OpenCard {
         }
     }
 
-    fn reset(&mut self) -> Result<(), Errno> {
+    fn reset(&mut self) -> Option<Result<(), Errno>> {
         self.counters.resets.fetch_add(1, Ordering::Relaxed);
         for (_, queue) in &mut self.queues {
             queue.clear();
         }
-        Ok(())
+        (self.counters.slow_resets.load(Ordering::Relaxed) == 0).then_some(Ok(()))
     }
 
     fn irq_registered(&mut self, _index: IrqIndex, _registered: bool) {
