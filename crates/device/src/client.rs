@@ -20,7 +20,7 @@
 //!
 //! Executing an instruction never fails and never waits longer than the deadlines of
 //! [`ClientOptions`]. When the daemon does not answer, the connection is given up and the queues
-//! that the guest knows answer "reset in progress" (02) until a new one stands:
+//! that the guest knows are empty and in reset (02) until a new one stands:
 //!
 //! ```text
 //!              error, deadline                    backoff over: connect, send VERSION
@@ -39,11 +39,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use arch::{
-    AdapterMask, ApInstructions, Apcb, Apqn, ControlMask, Errno, Facilities, HwInfo, Instruction,
-    Mask256, Outcome, QciBlock, ResponseCode, UsageMask,
+    AdapterMask, ApInstructions, Apcb, Apqn, ControlMask, Errno, Facilities, Instruction, Mask256,
+    Outcome, QciBlock, ResponseCode, UsageMask,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::absence::Known;
 use crate::backend::{ApcbView, DmaRange, Grant};
 use crate::connection::Connection;
 use crate::exec::{decode_outcome, encode_request};
@@ -152,11 +153,8 @@ pub struct Client {
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
     /// Mapped ranges, to map them again after a reconnect.
     maps: BTreeMap<u64, DmaRange>,
-    /// The last QCI block, for the time without a connection.
-    qci: QciBlock,
-    /// Hardware information of the queues that the guest knows: "reset in progress" needs it, and
-    /// a queue that the guest never saw must not appear while the daemon is away.
-    queues: BTreeMap<Apqn, HwInfo>,
+    /// For the time without a connection.
+    known: Known,
     reconnects: u64,
 }
 
@@ -188,11 +186,10 @@ impl Client {
             backoff: options.first_backoff,
             eventfds: [None, None],
             maps: BTreeMap::new(),
-            qci: QciBlock::EMPTY,
-            queues: BTreeMap::new(),
+            known: Known::nothing(),
             reconnects: 0,
         };
-        client.qci = client.apcb()?.qci;
+        client.apcb()?;
         Ok(client)
     }
 
@@ -308,7 +305,7 @@ impl Client {
             },
             qci: QciBlock::decode(&reply.qci),
         };
-        self.qci = view.qci;
+        self.known.configured(view.qci);
         Ok(view)
     }
 
@@ -482,35 +479,6 @@ impl Client {
         })
     }
 
-    /// Keeps what is needed to answer while the daemon is away.
-    fn remember(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
-        match (instruction, outcome) {
-            (Instruction::Tapq { apqn, .. }, Outcome::Tapq { status, info }) => {
-                if status.queue_exists() {
-                    self.queues.insert(*apqn, *info);
-                } else {
-                    self.queues.remove(apqn);
-                }
-            }
-            (_, Outcome::Qci(block)) => self.qci = *block,
-            _ => {}
-        }
-    }
-
-    /// The answer while the daemon is away: the guest keeps what it knows, in reset.
-    fn unavailable(&self, instruction: &Instruction<'_>) -> Outcome {
-        let known = instruction.apqn().and_then(|apqn| self.queues.get(&apqn));
-        match (instruction, known) {
-            (Instruction::Qci, _) => Outcome::Qci(self.qci),
-            (Instruction::Tapq { .. }, Some(info)) => Outcome::Tapq {
-                status: arch::QueueStatus::code_only(ResponseCode::RESET_IN_PROGRESS),
-                info: *info,
-            },
-            (_, Some(_)) => Outcome::refused(instruction, ResponseCode::RESET_IN_PROGRESS),
-            (_, None) => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
-        }
-    }
-
     /// NQAP of more than a message can have: what the queue says, else "message too big".
     fn too_big(&mut self, apqn: Apqn) -> Outcome {
         let (mut status, _) = self.tapq(apqn, false);
@@ -534,10 +502,10 @@ impl ApInstructions for Client {
         }
         match self.exec(instruction, reply) {
             Ok(outcome) => {
-                self.remember(instruction, &outcome);
+                self.known.remember(instruction, &outcome);
                 outcome
             }
-            Err(_) => self.unavailable(instruction),
+            Err(_) => self.known.answer(instruction),
         }
     }
 }

@@ -25,11 +25,13 @@
 //! | [`server`] | one session, from the first byte to the last |
 //! | [`client`] | the client that a VMM links |
 //! | [`shared`] | the client for several threads |
+//! | `absence` | what a guest is told while the daemon is away |
 //!
 //! Nothing that a peer sends is trusted: every length is bounded before it is used, every wait has
 //! an end, every descriptor is closed, and a peer that misbehaves loses its own connection only.
 #![forbid(unsafe_code)]
 
+mod absence;
 pub mod backend;
 pub mod client;
 mod connection;

@@ -10,16 +10,16 @@ use apmatrix::workload;
 use crate::instance::{A, B, Instance};
 use crate::tier::{Tier, cache};
 
-const BOOT: Duration = Duration::from_secs(180);
-const COMMAND: Duration = Duration::from_secs(300);
+pub(crate) const BOOT: Duration = Duration::from_secs(180);
+pub(crate) const COMMAND: Duration = Duration::from_secs(300);
 const MDEV: &str = "devices/vfio_ap/matrix";
 
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     image::ensure(&cache().join("image"), &mut |line| println!("{line}")).expect("it was fetched")
 }
 
 /// A guest of `mdev` with files for the test.
-fn launch(instance: &Instance, mdev: &str, files: Vec<(&str, Vec<u8>)>) -> Launch {
+pub(crate) fn launch(instance: &Instance, mdev: &str, files: Vec<(&str, Vec<u8>)>) -> Launch {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_apmatrix"));
     let plugin = program.with_file_name("libapmatrix_qemu.so");
     let socket = instance.run_dir().join(format!("mdev/{mdev}.sock"));
@@ -43,7 +43,7 @@ fn launch(instance: &Instance, mdev: &str, files: Vec<(&str, Vec<u8>)>) -> Launc
     launch
 }
 
-fn run(guest: &mut GuestConsole, command: &str) -> String {
+pub(crate) fn run(guest: &mut GuestConsole, command: &str) -> String {
     let reply = guest.run(command, COMMAND).expect("the console answers");
     reply
         .success()
@@ -51,7 +51,7 @@ fn run(guest: &mut GuestConsole, command: &str) -> String {
 }
 
 /// The guest's queues, one line each.
-fn queues(guest: &mut GuestConsole) -> String {
+pub(crate) fn queues(guest: &mut GuestConsole) -> String {
     run(guest, "ls /sys/bus/ap/devices | grep -F .")
 }
 

@@ -22,6 +22,7 @@ mod emulator;
 mod hostile;
 mod instructions;
 mod libvirt;
+mod lifecycle;
 mod linux_guest;
 mod mdevctl;
 mod persistence;
