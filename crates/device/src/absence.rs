@@ -45,6 +45,11 @@ impl Known {
         self.qci = qci;
     }
 
+    /// The last configuration.
+    pub(crate) const fn configuration(&self) -> QciBlock {
+        self.qci
+    }
+
     /// Notes what an instruction told the guest.
     pub(crate) fn remember(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
         match (instruction, outcome) {

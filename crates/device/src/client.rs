@@ -30,7 +30,13 @@
 //!      +---------------------------- VERSION answered --------------------------------+
 //! ```
 //!
-//! After a reconnect the guest finds its queues reset, because closing a device resets them.
+//! After a reconnect the guest finds its queues reset, because closing a device resets them. What
+//! changed in its configuration meanwhile is signalled by the eventfd for changes, as at any other time.
+//!
+//! A client alone connects again while it executes instructions. With [`SharedClient::keep`] a thread of
+//! its own does that, so that no instruction waits for it and an idle guest keeps its device as well.
+//!
+//! [`SharedClient::keep`]: crate::SharedClient::keep
 
 use std::collections::BTreeMap;
 use std::io;
@@ -46,13 +52,13 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::absence::Known;
 use crate::backend::{ApcbView, DmaRange, Grant};
-use crate::connection::Connection;
+use crate::connection::{Connection, Line};
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
 use crate::message::{
     ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs, SetIrqsFlags,
 };
-use crate::socket::deadline_in;
+use crate::socket::{deadline_in, signal_eventfd};
 use crate::version::{OpenReply, OpenRequest};
 
 /// How long the client waits.
@@ -64,6 +70,9 @@ pub struct ClientOptions {
     pub round_trip: Duration,
     /// For the answer to `DEVICE_RESET`, which waits for the adapters.
     pub reset: Duration,
+    /// For VERSION in a reconnect. A daemon that stands still has taken the connection; there is
+    /// nothing to win by making further ones.
+    pub reopen: Duration,
     /// For a reconnect, in one call: later calls go on with the same attempt.
     pub patience: Duration,
     /// Pause after the first failed reconnect; it doubles with each further one.
@@ -78,6 +87,7 @@ impl Default for ClientOptions {
             connect: Duration::from_secs(2),
             round_trip: Duration::from_secs(2),
             reset: Duration::from_secs(5),
+            reopen: Duration::from_secs(30),
             patience: Duration::from_millis(5),
             first_backoff: Duration::from_millis(10),
             longest_backoff: Duration::from_secs(1),
@@ -139,6 +149,17 @@ enum State {
     Down(Instant),
 }
 
+/// What has to be waited for before a connection needs to be looked at again.
+#[derive(Debug)]
+pub(crate) enum Tending {
+    /// The end of the open connection.
+    End(Line),
+    /// The answer to VERSION, or the instant.
+    Answer(Line, Option<Instant>),
+    /// The instant.
+    Pause(Instant),
+}
+
 /// A connection to a mediated device that restores itself.
 #[derive(Debug)]
 pub struct Client {
@@ -148,6 +169,8 @@ pub struct Client {
     grant: Grant,
     max_message: u32,
     state: State,
+    /// Whether somebody else sees to the connection; see [`Self::tend`].
+    tended: bool,
     backoff: Duration,
     /// Registered eventfds, to register them again after a reconnect.
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
@@ -183,6 +206,7 @@ impl Client {
             max_message,
             request,
             state: State::Open(connection),
+            tended: false,
             backoff: options.first_backoff,
             eventfds: [None, None],
             maps: BTreeMap::new(),
@@ -394,16 +418,51 @@ impl Client {
 
     /// Sees to an open connection without waiting longer than [`ClientOptions::patience`].
     fn ensure_open(&mut self) -> Result<(), ClientError> {
-        let now = Instant::now();
-        match &mut self.state {
+        if self.tended && !self.is_open() {
+            return Err(ClientError::Down);
+        }
+        self.step(self.options.patience)
+    }
+
+    /// Says that [`Self::tend`] is called whenever there is something to do, or no longer.
+    pub(crate) const fn set_tended(&mut self, tended: bool) {
+        self.tended = tended;
+    }
+
+    /// Does what can be done for the connection without waiting for the daemon, and says what has
+    /// to be waited for before the next call.
+    pub(crate) fn tend(&mut self) -> Tending {
+        if let State::Open(connection) = &self.state
+            && connection.hung_up()
+        {
+            self.go_down();
+        }
+        // What went wrong decides about the pause only.
+        drop(self.step(Duration::ZERO));
+        match &self.state {
+            State::Open(connection) => Tending::End(connection.line()),
+            State::Opening(connection, deadline) => Tending::Answer(connection.line(), *deadline),
+            State::Down(until) => Tending::Pause(*until),
+        }
+    }
+
+    /// Goes on towards an open connection, waiting up to `patience` for the daemon.
+    fn step(&mut self, patience: Duration) -> Result<(), ClientError> {
+        match &self.state {
             State::Open(_) => return Ok(()),
-            State::Down(until) if now < *until => return Err(ClientError::Down),
+            State::Down(until) if Instant::now() < *until => return Err(ClientError::Down),
             State::Down(_) | State::Opening(..) => {}
         }
-        match self.advance() {
-            Ok(true) => self.restore(),
-            Ok(false) => Err(ClientError::Down),
+        match self.advance(patience).and_then(|open| match open {
+            true => self.restore(),
+            false => Err(ClientError::Down),
+        }) {
+            Ok(()) => Ok(()),
+            Err(ClientError::Down) if matches!(self.state, State::Opening(..)) => {
+                Err(ClientError::Down)
+            }
             Err(error) => {
+                // A session that is not what the guest had is given up like none at all.
                 self.go_down();
                 Err(error)
             }
@@ -411,12 +470,12 @@ impl Client {
     }
 
     /// Makes one step towards an open device; `true` when it is open.
-    fn advance(&mut self) -> Result<bool, ClientError> {
-        let patience = deadline_in(self.options.patience);
+    fn advance(&mut self, patience: Duration) -> Result<bool, ClientError> {
+        let patience = deadline_in(patience);
         if let State::Down(_) = self.state {
             let mut connection = Connection::connect(&self.path, patience)?;
             connection.send_version(&self.request, patience)?;
-            self.state = State::Opening(connection, deadline_in(self.options.connect));
+            self.state = State::Opening(connection, deadline_in(self.options.reopen));
         }
         let State::Opening(connection, deadline) = &mut self.state else {
             return Ok(true);
@@ -441,8 +500,6 @@ impl Client {
 
     /// Brings a new session to where the old one was.
     fn restore(&mut self) -> Result<(), ClientError> {
-        self.backoff = self.options.first_backoff;
-        self.reconnects += 1;
         for index in [IrqIndex::Request, IrqIndex::ConfigChanged] {
             if let Some(eventfd) = self.eventfds[index as usize].take() {
                 let sent = self.send_irq(index, Some(eventfd.as_fd()));
@@ -454,6 +511,15 @@ impl Client {
         for range in maps {
             self.send_map(range)?;
         }
+        let before = self.known.configuration();
+        let after = self.apcb()?.qci;
+        if let Some(eventfd) = &self.eventfds[IrqIndex::ConfigChanged as usize]
+            && before != after
+        {
+            signal_eventfd(eventfd);
+        }
+        self.backoff = self.options.first_backoff;
+        self.reconnects += 1;
         Ok(())
     }
 

@@ -25,6 +25,7 @@
 //! | [`server`] | one session, from the first byte to the last |
 //! | [`client`] | the client that a VMM links |
 //! | [`shared`] | the client for several threads |
+//! | `keeper` | the thread that connects again |
 //! | `absence` | what a guest is told while the daemon is away |
 //!
 //! Nothing that a peer sends is trusted: every length is bounded before it is used, every wait has
@@ -37,6 +38,7 @@ pub mod client;
 mod connection;
 pub mod exec;
 pub mod irq;
+mod keeper;
 pub mod message;
 pub mod server;
 pub mod shared;

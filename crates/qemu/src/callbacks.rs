@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::cpu::Cpu;
 use crate::ffi;
 use crate::intercept::{ApInsn, intercept};
+use crate::keeper;
 use crate::options::Options;
 use crate::plugin::Plugin;
 use crate::reset::{Diagnose, Resets};
@@ -172,6 +173,7 @@ fn sites() -> MutexGuard<'static, Sites> {
 
 unsafe extern "C-unwind" fn on_vcpu(_vcpu: c_uint, _userdata: *mut c_void) {
     guarded(|plugin| {
+        keeper::start(plugin);
         if HANDLES.get().is_none() {
             match Handles::find() {
                 Ok(handles) => drop(HANDLES.set(handles)),

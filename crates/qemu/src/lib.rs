@@ -15,6 +15,7 @@
 //! | `stfle` | facility bits | no |
 //! | `reset` | the guest starts anew | no |
 //! | `plugin` | the connection and shared state | no |
+//! | `keeper` | the thread that sees to the connection | no |
 //! | `say` | messages | no |
 //! | `ffi`, `vcpu`, `callbacks` | QEMU's interface | yes |
 //!
@@ -35,6 +36,7 @@ mod exception;
 #[cfg(not(test))]
 mod ffi;
 mod intercept;
+mod keeper;
 mod options;
 mod plugin;
 mod reset;

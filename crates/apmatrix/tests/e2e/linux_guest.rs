@@ -14,7 +14,7 @@ pub(crate) const BOOT: Duration = Duration::from_secs(180);
 pub(crate) const COMMAND: Duration = Duration::from_secs(300);
 const MDEV: &str = "devices/vfio_ap/matrix";
 
-pub(crate) fn image() -> Image {
+fn image() -> Image {
     image::ensure(&cache().join("image"), &mut |line| println!("{line}")).expect("it was fetched")
 }
 

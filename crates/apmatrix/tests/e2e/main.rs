@@ -12,6 +12,7 @@
 mod bare;
 mod copy;
 mod instance;
+mod monitor;
 mod tier;
 
 mod attributes;
