@@ -16,6 +16,7 @@ mod monitor;
 mod tier;
 
 mod attributes;
+mod bench;
 mod busy;
 mod cli;
 mod discovery;
