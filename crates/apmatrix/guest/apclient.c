@@ -3,7 +3,8 @@
  * queues through /dev/z90crypt and compares what comes back.
  *
  *   apclient run VECTORS [--requesters N]                every record once, compared
- *   apclient bench VECTORS [--seconds S] [--requesters N]  records again and again
+ *   apclient bench VECTORS [--seconds S | --until FILE] [--requesters N]
+ *                                                        records again and again
  *   apclient one VECTORS INDEX                           one record, its result in hex
  *   apclient hold VECTORS N                              N requests at once, a line for each end
  *   apclient count                                       requests that the AP queues have counted
@@ -335,8 +336,14 @@ static double now(void)
 struct bench {
 	struct vectors vectors;
 	double end;
+	const char *until; /* a file whose appearance ends it, or none */
 	uint64_t *done; /* one for each process */
 };
+
+static int bench_goes_on(const struct bench *b)
+{
+	return b->until ? access(b->until, F_OK) != 0 : now() < b->end;
+}
 
 static void bench_some(int index, void *data)
 {
@@ -345,7 +352,7 @@ static void bench_some(int index, void *data)
 	uint32_t at = index % b->vectors.count;
 	struct outcome o;
 
-	while (now() < b->end) {
+	while (bench_goes_on(b)) {
 		check(fd, &b->vectors.records[at], &o);
 		if (!o.passed) {
 			print_failure(at, &b->vectors.records[at], &o);
@@ -357,9 +364,9 @@ static void bench_some(int index, void *data)
 	}
 }
 
-static int bench(const char *file, double seconds, int requesters)
+static int bench(const char *file, double seconds, const char *until, int requesters)
 {
-	struct bench b = { load(file), 0, shared_memory(requesters * sizeof(uint64_t)) };
+	struct bench b = { load(file), 0, until, shared_memory(requesters * sizeof(uint64_t)) };
 	double start = now(), took;
 	uint64_t total = 0;
 	int bad;
@@ -445,7 +452,7 @@ static int count(void)
 static void usage(void)
 {
 	fprintf(stderr, "usage: apclient run VECTORS [--requesters N]\n"
-			"       apclient bench VECTORS [--seconds S] [--requesters N]\n"
+			"       apclient bench VECTORS [--seconds S | --until FILE] [--requesters N]\n"
 			"       apclient one VECTORS INDEX\n"
 			"       apclient hold VECTORS N\n"
 			"       apclient count\n");
@@ -468,6 +475,7 @@ int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 	unsigned long requesters = 1, seconds = 5;
+	const char *until = NULL;
 
 	if (!strcmp(verb, "count") && argc == 2)
 		return count();
@@ -484,13 +492,15 @@ int main(int argc, char **argv)
 			requesters = whole(argv[i + 1], 1, MAX_REQUESTERS);
 		else if (!strcmp(argv[i], "--seconds") && !strcmp(verb, "bench"))
 			seconds = whole(argv[i + 1], 1, 86400);
+		else if (!strcmp(argv[i], "--until") && !strcmp(verb, "bench"))
+			until = argv[i + 1];
 		else
 			usage();
 	}
 	if (!strcmp(verb, "run"))
 		return run(argv[2], requesters);
 	if (!strcmp(verb, "bench"))
-		return bench(argv[2], seconds, requesters);
+		return bench(argv[2], seconds, until, requesters);
 	usage();
 	return 2;
 }

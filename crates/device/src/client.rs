@@ -20,7 +20,7 @@
 //!
 //! Executing an instruction never fails and never waits longer than the deadlines of
 //! [`ClientOptions`]. When the daemon does not answer, the connection is given up and the queues
-//! that the guest knows answer "reset in progress" (02) until a new one stands:
+//! that the guest knows are empty and in reset (02) until a new one stands:
 //!
 //! ```text
 //!              error, deadline                    backoff over: connect, send VERSION
@@ -31,7 +31,13 @@
 //!    any state -- release --> [released]: no queue any more, no connection any more
 //! ```
 //!
-//! After a reconnect the guest finds its queues reset, because closing a device resets them.
+//! After a reconnect the guest finds its queues reset, because closing a device resets them. What
+//! changed in its configuration meanwhile is signalled by the eventfd for changes, as at any other time.
+//!
+//! A client alone connects again while it executes instructions. With [`SharedClient::keep`] a thread of
+//! its own does that, so that no instruction waits for it and an idle guest keeps its device as well.
+//!
+//! [`SharedClient::keep`]: crate::SharedClient::keep
 
 use std::collections::BTreeMap;
 use std::io;
@@ -40,19 +46,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use arch::{
-    AdapterMask, ApInstructions, Apcb, Apqn, ControlMask, Errno, Facilities, HwInfo, Instruction,
-    Mask256, Outcome, QciBlock, ResponseCode, UsageMask,
+    AdapterMask, ApInstructions, Apcb, Apqn, ControlMask, Errno, Facilities, Instruction, Mask256,
+    Outcome, QciBlock, ResponseCode, UsageMask,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::absence::Known;
 use crate::backend::{ApcbView, DmaRange, Grant};
-use crate::connection::Connection;
+use crate::connection::{Connection, Line};
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
 use crate::message::{
     ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs, SetIrqsFlags,
 };
-use crate::socket::deadline_in;
+use crate::socket::{deadline_in, signal_eventfd};
 use crate::version::{OpenReply, OpenRequest};
 
 /// How long the client waits.
@@ -64,6 +71,9 @@ pub struct ClientOptions {
     pub round_trip: Duration,
     /// For the answer to `DEVICE_RESET`, which waits for the adapters.
     pub reset: Duration,
+    /// For VERSION in a reconnect. A daemon that stands still has taken the connection; there is
+    /// nothing to win by making further ones.
+    pub reopen: Duration,
     /// For a reconnect, in one call: later calls go on with the same attempt.
     pub patience: Duration,
     /// Pause after the first failed reconnect; it doubles with each further one.
@@ -78,6 +88,7 @@ impl Default for ClientOptions {
             connect: Duration::from_secs(2),
             round_trip: Duration::from_secs(2),
             reset: Duration::from_secs(5),
+            reopen: Duration::from_secs(30),
             patience: Duration::from_millis(5),
             first_backoff: Duration::from_millis(10),
             longest_backoff: Duration::from_secs(1),
@@ -145,6 +156,19 @@ enum State {
     Released,
 }
 
+/// What has to be waited for before a connection needs to be looked at again.
+#[derive(Debug)]
+pub(crate) enum Tending {
+    /// The end of the open connection.
+    End(Line),
+    /// The answer to VERSION, or the instant.
+    Answer(Line, Option<Instant>),
+    /// The instant.
+    Pause(Instant),
+    /// Nothing: the device was given back.
+    Nothing,
+}
+
 /// A connection to a mediated device that restores itself.
 #[derive(Debug)]
 pub struct Client {
@@ -154,16 +178,15 @@ pub struct Client {
     grant: Grant,
     max_message: u32,
     state: State,
+    /// Whether somebody else sees to the connection; see [`Self::tend`].
+    tended: bool,
     backoff: Duration,
     /// Registered eventfds, to register them again after a reconnect.
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
     /// Mapped ranges, to map them again after a reconnect.
     maps: BTreeMap<u64, DmaRange>,
-    /// The last QCI block, for the time without a connection.
-    qci: QciBlock,
-    /// Hardware information of the queues that the guest knows: "reset in progress" needs it, and
-    /// a queue that the guest never saw must not appear while the daemon is away.
-    queues: BTreeMap<Apqn, HwInfo>,
+    /// For the time without a connection.
+    known: Known,
     reconnects: u64,
 }
 
@@ -192,14 +215,14 @@ impl Client {
             max_message,
             request,
             state: State::Open(connection),
+            tended: false,
             backoff: options.first_backoff,
             eventfds: [None, None],
             maps: BTreeMap::new(),
-            qci: QciBlock::EMPTY,
-            queues: BTreeMap::new(),
+            known: Known::nothing(),
             reconnects: 0,
         };
-        client.qci = client.apcb()?.qci;
+        client.apcb()?;
         Ok(client)
     }
 
@@ -304,9 +327,7 @@ impl Client {
     /// queues from now on.
     pub fn release(&mut self) {
         self.state = State::Released;
-        self.queues.clear();
-        let empty = Apcb::EMPTY;
-        (self.qci.apm, self.qci.aqm, self.qci.adm) = (empty.apm, empty.aqm, empty.adm);
+        self.known.forget();
     }
 
     /// The guest's present masks and QCI block.
@@ -324,7 +345,7 @@ impl Client {
             },
             qci: QciBlock::decode(&reply.qci),
         };
-        self.qci = view.qci;
+        self.known.configured(view.qci);
         Ok(view)
     }
 
@@ -413,17 +434,54 @@ impl Client {
 
     /// Sees to an open connection without waiting longer than [`ClientOptions::patience`].
     fn ensure_open(&mut self) -> Result<(), ClientError> {
-        let now = Instant::now();
-        match &mut self.state {
+        if self.tended && !self.is_open() {
+            let released = matches!(self.state, State::Released);
+            return Err(if released { ClientError::Released } else { ClientError::Down });
+        }
+        self.step(self.options.patience)
+    }
+
+    /// Says that [`Self::tend`] is called whenever there is something to do, or no longer.
+    pub(crate) const fn set_tended(&mut self, tended: bool) {
+        self.tended = tended;
+    }
+
+    /// Does what can be done for the connection without waiting for the daemon, and says what has
+    /// to be waited for before the next call.
+    pub(crate) fn tend(&mut self) -> Tending {
+        if let State::Open(connection) = &self.state
+            && connection.hung_up()
+        {
+            self.go_down();
+        }
+        // What went wrong decides about the pause only.
+        drop(self.step(Duration::ZERO));
+        match &self.state {
+            State::Open(connection) => Tending::End(connection.line()),
+            State::Opening(connection, deadline) => Tending::Answer(connection.line(), *deadline),
+            State::Down(until) => Tending::Pause(*until),
+            State::Released => Tending::Nothing,
+        }
+    }
+
+    /// Goes on towards an open connection, waiting up to `patience` for the daemon.
+    fn step(&mut self, patience: Duration) -> Result<(), ClientError> {
+        match &self.state {
             State::Open(_) => return Ok(()),
             State::Released => return Err(ClientError::Released),
-            State::Down(until) if now < *until => return Err(ClientError::Down),
+            State::Down(until) if Instant::now() < *until => return Err(ClientError::Down),
             State::Down(_) | State::Opening(..) => {}
         }
-        match self.advance() {
-            Ok(true) => self.restore(),
-            Ok(false) => Err(ClientError::Down),
+        match self.advance(patience).and_then(|open| match open {
+            true => self.restore(),
+            false => Err(ClientError::Down),
+        }) {
+            Ok(()) => Ok(()),
+            Err(ClientError::Down) if matches!(self.state, State::Opening(..)) => {
+                Err(ClientError::Down)
+            }
             Err(error) => {
+                // A session that is not what the guest had is given up like none at all.
                 self.go_down();
                 Err(error)
             }
@@ -431,12 +489,12 @@ impl Client {
     }
 
     /// Makes one step towards an open device; `true` when it is open.
-    fn advance(&mut self) -> Result<bool, ClientError> {
-        let patience = deadline_in(self.options.patience);
+    fn advance(&mut self, patience: Duration) -> Result<bool, ClientError> {
+        let patience = deadline_in(patience);
         if let State::Down(_) = self.state {
             let mut connection = Connection::connect(&self.path, patience)?;
             connection.send_version(&self.request, patience)?;
-            self.state = State::Opening(connection, deadline_in(self.options.connect));
+            self.state = State::Opening(connection, deadline_in(self.options.reopen));
         }
         let State::Opening(connection, deadline) = &mut self.state else {
             return Ok(true);
@@ -461,8 +519,6 @@ impl Client {
 
     /// Brings a new session to where the old one was.
     fn restore(&mut self) -> Result<(), ClientError> {
-        self.backoff = self.options.first_backoff;
-        self.reconnects += 1;
         for index in [IrqIndex::Request, IrqIndex::ConfigChanged] {
             if let Some(eventfd) = self.eventfds[index as usize].take() {
                 let sent = self.send_irq(index, Some(eventfd.as_fd()));
@@ -474,6 +530,15 @@ impl Client {
         for range in maps {
             self.send_map(range)?;
         }
+        let before = self.known.configuration();
+        let after = self.apcb()?.qci;
+        if let Some(eventfd) = &self.eventfds[IrqIndex::ConfigChanged as usize]
+            && before != after
+        {
+            signal_eventfd(eventfd);
+        }
+        self.backoff = self.options.first_backoff;
+        self.reconnects += 1;
         Ok(())
     }
 
@@ -499,35 +564,6 @@ impl Client {
         })
     }
 
-    /// Keeps what is needed to answer while the daemon is away.
-    fn remember(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
-        match (instruction, outcome) {
-            (Instruction::Tapq { apqn, .. }, Outcome::Tapq { status, info }) => {
-                if status.queue_exists() {
-                    self.queues.insert(*apqn, *info);
-                } else {
-                    self.queues.remove(apqn);
-                }
-            }
-            (_, Outcome::Qci(block)) => self.qci = *block,
-            _ => {}
-        }
-    }
-
-    /// The answer while the daemon is away: the guest keeps what it knows, in reset.
-    fn unavailable(&self, instruction: &Instruction<'_>) -> Outcome {
-        let known = instruction.apqn().and_then(|apqn| self.queues.get(&apqn));
-        match (instruction, known) {
-            (Instruction::Qci, _) => Outcome::Qci(self.qci),
-            (Instruction::Tapq { .. }, Some(info)) => Outcome::Tapq {
-                status: arch::QueueStatus::code_only(ResponseCode::RESET_IN_PROGRESS),
-                info: *info,
-            },
-            (_, Some(_)) => Outcome::refused(instruction, ResponseCode::RESET_IN_PROGRESS),
-            (_, None) => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
-        }
-    }
-
     /// NQAP of more than a message can have: what the queue says, else "message too big".
     fn too_big(&mut self, apqn: Apqn) -> Outcome {
         let (mut status, _) = self.tapq(apqn, false);
@@ -551,10 +587,10 @@ impl ApInstructions for Client {
         }
         match self.exec(instruction, reply) {
             Ok(outcome) => {
-                self.remember(instruction, &outcome);
+                self.known.remember(instruction, &outcome);
                 outcome
             }
-            Err(_) => self.unavailable(instruction),
+            Err(_) => self.known.answer(instruction),
         }
     }
 }

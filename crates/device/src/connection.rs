@@ -3,18 +3,24 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arch::Errno;
 use rustix::io::Errno as OsError;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown,
+    socket_with,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::client::ClientError;
 use crate::message::{
     Command, HEADER_LEN, Header, HeaderFlags, MAJOR, MINOR, VersionHead, max_frame,
 };
-use crate::socket::{Deadline, Descriptors, SocketError, receive_some, send_all, wait_readable};
+use crate::socket::{
+    Deadline, Descriptors, SocketError, receive_some, send_all, wait_end, wait_readable,
+};
 use crate::version::{OpenReply, OpenRequest};
 
 /// Between two tries of a connect that found the listener's backlog full.
@@ -23,7 +29,8 @@ const BACKLOG_RETRY: Duration = Duration::from_millis(5);
 /// One connection to a mediated device's socket.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    /// Shared with the thread that waits for its end; see [`Self::line`].
+    socket: Arc<OwnedFd>,
     last_id: u16,
     /// The message that is being received; its first `filled` bytes are there.
     input: Vec<u8>,
@@ -54,7 +61,7 @@ impl Connection {
             }
         }
         Ok(Self {
-            socket,
+            socket: Arc::new(socket),
             last_id: 0,
             input: vec![0; max_frame(0)],
             filled: 0,
@@ -63,6 +70,16 @@ impl Connection {
 
     fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// The socket, to wait for what happens on it without holding the connection.
+    pub(crate) fn line(&self) -> Line {
+        Line(Arc::clone(&self.socket))
+    }
+
+    /// Whether the peer has gone, as far as is known without asking it.
+    pub(crate) fn hung_up(&self) -> bool {
+        wait_end(self.socket(), Some(Instant::now())).is_ok()
     }
 
     /// Sends VERSION; [`Self::version_reply`] takes the answer.
@@ -190,6 +207,30 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    /// Whoever still has a [`Line`] must not keep the peer from noticing, nor miss it.
+    fn drop(&mut self) {
+        let _ended = shutdown(&*self.socket, Shutdown::Both);
+    }
+}
+
+/// What another thread may have of a connection: it can wait for events and nothing else.
+#[derive(Debug)]
+pub(crate) struct Line(Arc<OwnedFd>);
+
+impl Line {
+    /// Waits until the connection has ended, at either side.
+    pub(crate) fn wait_for_end(&self) {
+        // Any error is as good as the end: the caller looks again.
+        let _ended = wait_end(self.0.as_fd(), None);
+    }
+
+    /// Waits until something was received, the connection has ended or the deadline has passed.
+    pub(crate) fn wait_for_answer(&self, deadline: Deadline) {
+        let _came = wait_readable(self.0.as_fd(), None, deadline);
     }
 }
 

@@ -26,17 +26,21 @@
 //! | [`server`] | one session, from the first byte to the last |
 //! | [`client`] | the client that a VMM links |
 //! | [`shared`] | the client for several threads |
+//! | `keeper` | the thread that connects again |
+//! | `absence` | what a guest is told while the daemon is away |
 //!
 //! Nothing that a peer sends is trusted: every length is bounded before it is used, every wait has
 //! an end, every descriptor is closed, and a peer that misbehaves loses its own connection only.
 #![forbid(unsafe_code)]
 
+mod absence;
 pub mod backend;
 pub mod client;
 mod connection;
 mod dma;
 pub mod exec;
 pub mod irq;
+mod keeper;
 mod link;
 pub mod message;
 pub mod server;

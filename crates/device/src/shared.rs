@@ -11,7 +11,7 @@ use crate::irq::IrqIndex;
 
 /// A [`Client`] behind a lock that is held for one round trip at a time. A thread may wait for the
 /// round trips of others, each of which ends by its deadline; when the daemon is away the first one
-/// waits and the others are answered at once.
+/// waits and the others are answered at once. [`SharedClient::keep`] sees to the connection.
 #[derive(Debug)]
 pub struct SharedClient {
     grant: Grant,
@@ -28,7 +28,7 @@ impl SharedClient {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Client> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Client> {
         // A client is consistent between calls: a panic elsewhere is no reason to stop.
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }

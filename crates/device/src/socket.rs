@@ -109,6 +109,15 @@ pub(crate) fn wait_hangup(
     }
 }
 
+/// Waits until the connection of `socket` has ended at either side.
+pub(crate) fn wait_end(socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(), SocketError> {
+    // The hang-up itself is reported without being asked for.
+    poll_until(
+        &mut [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)],
+        deadline,
+    )
+}
+
 /// Polls until one of `fds` has an event.
 fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), SocketError> {
     loop {

@@ -3,11 +3,12 @@
 mod common;
 
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use arch::{ApInstructions, Apqn, Errno, Facilities, HwInfo, ResponseCode};
+use arch::status::StatusFlags;
+use arch::{ApInstructions, Apqn, Errno, Facilities, HwInfo, QueueStatus, ResponseCode};
 use common::{Card, Served, card, counter, eventfd, eventually, request};
 use device::{Client, ClientError, ClientOptions, DmaRange, IrqIndex, SharedClient};
 
@@ -175,9 +176,11 @@ fn queues_are_in_reset_while_the_daemon_is_away() {
         client.nqap(HERE, 1, false, b"x").code,
         ResponseCode::RESET_IN_PROGRESS
     );
+    // What was sent is gone, and a driver sends it again.
+    let lost = client.dqap(HERE, &mut []).status;
     assert_eq!(
-        client.dqap(HERE, &mut []).status.code,
-        ResponseCode::RESET_IN_PROGRESS
+        lost,
+        QueueStatus::new(ResponseCode::FULL_OR_NO_REPLY, StatusFlags::EMPTY)
     );
     assert_eq!(
         client.tapq(ABSENT, true).0.code,
@@ -199,6 +202,8 @@ fn queues_are_in_reset_while_the_daemon_is_away() {
     served.serve(&second, 1);
     poll_until(&mut client, ResponseCode::NORMAL);
     assert_eq!(client.reconnects(), 1);
+    // It has other queues than the one before: a change that the guest hears of.
+    assert_eq!(counter(&kept), Some(1));
     second.wake(device::Wakeup {
         config_changes: 1,
         ..device::Wakeup::default()
@@ -234,6 +239,73 @@ fn a_stopped_daemon_costs_one_deadline() {
     drop(silent);
     served.serve(&Arc::new(Card::new(&[5], &[4])), 1);
     poll_until(&mut client, ResponseCode::NORMAL);
+}
+
+/// A client that a thread keeps, and what the thread was told. The thread lives as long as the test.
+fn kept(client: Client) -> (Arc<SharedClient>, mpsc::Receiver<bool>) {
+    let shared = Arc::new(SharedClient::new(client));
+    let (sender, told) = mpsc::channel();
+    let keeper = Arc::clone(&shared);
+    std::thread::Builder::new()
+        .spawn(move || {
+            keeper.keep(|open| {
+                let _nobody_listens = sender.send(open);
+            })
+        })
+        .expect("the system has threads");
+    (shared, told)
+}
+
+#[test]
+fn a_kept_connection_comes_back_without_instructions() {
+    let (served, first) = served("kept", 1);
+    let (client, told) = kept(connect(&served));
+    for round in 1..=3 {
+        first.wake(device::Wakeup {
+            close: true,
+            ..device::Wakeup::default()
+        });
+        let soon = Duration::from_secs(5);
+        assert_eq!(told.recv_timeout(soon), Ok(false), "the loss is noticed");
+        served.serve(&first, 1);
+        assert_eq!(told.recv_timeout(soon), Ok(true), "and the return");
+        assert_eq!(client.reconnects(), round);
+        let (status, _) = (&*client).tapq(HERE, true);
+        assert_eq!(status.code, ResponseCode::NORMAL);
+    }
+    assert_eq!(first.counters.closes.load(Ordering::Relaxed), 3);
+}
+
+/// A daemon that is stopped, also in the middle of an instruction or of a connection.
+#[test]
+fn no_instruction_waits_for_a_connection_that_is_kept() {
+    let (served, card) = served("silent", 1);
+    let (client, told) = kept(connect(&served));
+    (&*client).tapq(HERE, true);
+    std::fs::remove_file(served.path()).unwrap();
+    let silent = UnixListener::bind(served.path()).unwrap();
+    card.wake(device::Wakeup {
+        close: true,
+        ..device::Wakeup::default()
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(false));
+    let connected = silent.accept().unwrap();
+    let start = Instant::now();
+    for _ in 0..10_000 {
+        let (status, _) = (&*client).tapq(HERE, true);
+        assert_eq!(status.code, ResponseCode::RESET_IN_PROGRESS);
+    }
+    // A client alone would wait some milliseconds each time.
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    drop((silent, connected));
+    served.serve(&card, 1);
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(true));
+    let (status, _) = (&*client).tapq(HERE, true);
+    assert_eq!(status.code, ResponseCode::NORMAL);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::cpu::{Cpu, CpuError};
 use crate::css::CssInsn;
 use crate::ffi;
 use crate::intercept::{ApInsn, intercept};
+use crate::keeper;
 use crate::lpswe::Lpswe;
 use crate::options::Options;
 use crate::plugin::Plugin;
@@ -194,6 +195,7 @@ fn sites() -> MutexGuard<'static, Sites> {
 
 unsafe extern "C-unwind" fn on_vcpu(vcpu: c_uint, _userdata: *mut c_void) {
     guarded(|plugin| {
+        keeper::start(plugin);
         plugin.vcpu_started(vcpu);
         if HANDLES.get().is_none() {
             match Handles::find() {

@@ -21,6 +21,7 @@
 //! | `timer` | what a CPU timer is now | no |
 //! | `psw` | PSWs and their places in low core | no |
 //! | `plugin` | the connection and shared state | no |
+//! | `keeper` | the thread that sees to the connection | no |
 //! | `say` | messages | no |
 //! | `ffi`, `vcpu`, `board`, `callbacks` | QEMU's interface | yes |
 //!
@@ -45,6 +46,7 @@ mod exception;
 #[cfg(not(test))]
 mod ffi;
 mod intercept;
+mod keeper;
 mod lpswe;
 mod machine_check;
 mod options;

@@ -1,6 +1,5 @@
 //! The plugin's state: one connection, and a little per vCPU.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
@@ -26,7 +25,6 @@ pub(crate) struct Plugin {
     /// By vCPU index.
     readings: Box<[Readings]>,
     resets: Resets,
-    connected: AtomicBool,
     limiter: Limiter,
     pending: Pending,
     /// None: the daemon tells us nothing.
@@ -73,7 +71,6 @@ impl Plugin {
                 .take(max_vcpus)
                 .collect(),
             resets: Resets::default(),
-            connected: AtomicBool::new(true),
             limiter: Limiter::new(),
             pending: Pending::new(board),
             events: events.ok(),
@@ -96,7 +93,6 @@ impl Plugin {
 
     /// An administrator removes the device: it is given back, as QEMU unplugs a vfio-ap device.
     pub(crate) fn release(&self) {
-        self.connected.store(false, Ordering::Relaxed);
         self.client.release();
         say(format_args!(
             "the mediated device is removed: the guest has no AP queues any more"
@@ -116,6 +112,11 @@ impl Plugin {
     /// What decides about resets.
     pub(crate) const fn resets(&self) -> &Resets {
         &self.resets
+    }
+
+    /// The connection to the daemon.
+    pub(crate) const fn client(&self) -> &SharedClient {
+        &self.client
     }
 
     /// For messages that a guest can provoke.
@@ -139,19 +140,6 @@ impl Plugin {
             }
             Err(error) => self.limiter.say(format_args!("{why}: {error}")),
         }
-        self.tell_changes();
-    }
-
-    /// Tells when the connection was lost or came back.
-    fn tell_changes(&self) {
-        let connected = self.client.is_open();
-        if self.connected.swap(connected, Ordering::Relaxed) != connected {
-            self.limiter.say(if connected {
-                format_args!("the daemon answers again; the AP queues were reset")
-            } else {
-                format_args!("no answer from the daemon: AP queues report \"reset in progress\"")
-            });
-        }
     }
 }
 
@@ -170,9 +158,7 @@ impl Executor for Plugin {
 
     fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         self.resets.note(instruction);
-        let outcome = self.client.execute(instruction, reply);
-        self.tell_changes();
-        outcome
+        self.client.execute(instruction, reply)
     }
 }
 

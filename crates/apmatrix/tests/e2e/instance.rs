@@ -112,6 +112,21 @@ impl Instance {
         self.daemon.wait().expect("it was ours");
     }
 
+    /// Stops the daemon for a time: it lives and does nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen daemon go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.daemon.id()).expect("process ids are small");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
     /// Starts the daemon again in the same directories.
     pub(crate) fn restart(&mut self) {
         self.restart_with(&[]);

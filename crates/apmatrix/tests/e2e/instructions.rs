@@ -3,6 +3,7 @@
 mod exceptions;
 mod messages;
 mod queries;
+mod restart;
 
 use crate::bare::{After, Step};
 use crate::instance::{A, Instance};

@@ -51,7 +51,7 @@ pub(crate) fn run(guest: &mut GuestConsole, command: &str) -> String {
 }
 
 /// The guest's queues, one line each.
-fn queues(guest: &mut GuestConsole) -> String {
+pub(crate) fn queues(guest: &mut GuestConsole) -> String {
     run(guest, "ls /sys/bus/ap/devices | grep -F .")
 }
 

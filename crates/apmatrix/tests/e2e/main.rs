@@ -12,6 +12,7 @@
 mod bare;
 mod copy;
 mod instance;
+mod monitor;
 mod tier;
 
 mod attributes;
@@ -24,6 +25,7 @@ mod hostile;
 mod hot_plug;
 mod instructions;
 mod libvirt;
+mod lifecycle;
 mod linux_guest;
 mod mdevctl;
 mod persistence;
