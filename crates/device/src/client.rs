@@ -32,6 +32,8 @@
 //!
 //! After a reconnect the guest finds its queues reset, because closing a device resets them.
 
+mod raw;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -342,7 +344,9 @@ impl Client {
     /// ENOENT when it was not mapped; when the daemon cannot be asked.
     pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
         self.ensure_open()?;
-        self.maps.remove(&range.address);
+        let end = range.address.saturating_add(range.length);
+        self.maps
+            .retain(|address, _| !(range.address..end).contains(address));
         let unmap = DmaUnmap {
             argsz: DmaUnmap::SIZE.into(),
             flags: 0.into(),
@@ -367,6 +371,16 @@ impl Client {
     fn transact(
         &mut self,
         command: Command,
+        payload: (&[u8], &[u8]),
+        descriptors: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<usize, ClientError> {
+        self.transact_raw(command.raw(), payload, descriptors, timeout)
+    }
+
+    fn transact_raw(
+        &mut self,
+        command: u16,
         payload: (&[u8], &[u8]),
         descriptors: &[BorrowedFd<'_>],
         timeout: Duration,

@@ -16,6 +16,7 @@ mod tier;
 
 mod attributes;
 mod busy;
+mod channel;
 mod cli;
 mod discovery;
 mod emulator;
@@ -25,6 +26,7 @@ mod libvirt;
 mod linux_guest;
 mod mdevctl;
 mod persistence;
+mod residue;
 mod revoke;
 mod s390_tools;
 mod udev;
