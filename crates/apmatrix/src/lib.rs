@@ -12,6 +12,7 @@
 //! | [`rundir`] | directories of an instance |
 //! | `state` | the journal: what survives the death of the process |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
+//! | [`fuzzing`] | what is fuzzed of the program itself |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
 //! | `replay` | recorded transcripts against the tree |
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod demo;
 mod emulator;
 mod explain;
 mod fuse;
+pub mod fuzzing;
 pub mod image;
 pub mod launch;
 pub mod namespace;
