@@ -9,12 +9,13 @@
 //! | new mdevctl, s390-tools | the mount tier and apt; fetch mdevctl 1.4; s390-tools for s390x and QEMU's user emulation |
 //! | libvirt | the mount tier, apt and root (chroot); fetches libvirt, udev and what they need |
 //! | fusermount | the mount tier and root; fetches fuse3 |
+//! | python | the mount tier and python3 3.3 or newer, standard library only |
 //! | guest | apt and Debian's keyring; fetches QEMU, a kernel, a few guest programs |
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::roots;
 use crate::sh::{cargo, run as sh, say, target_dir};
@@ -81,7 +82,8 @@ pub(crate) fn run(length: Length) -> Result<()> {
     if Path::new("/dev/fuse").exists() {
         open_fuse_to_everybody();
         end_to_end.env("APMATRIX_TIER_MOUNT", "1");
-        let tiers: [(&str, &str, Prepare); 6] = [
+        let tiers: [(&str, &str, Prepare); 7] = [
+            ("python", "APMATRIX_TIER_PYTHON", look_for_python),
             ("mdevctl", "APMATRIX_TIER_MDEVCTL", || {
                 prepare_package("mdevctl", "usr/bin/mdevctl")
             }),
@@ -130,6 +132,20 @@ fn open_fuse_to_everybody() {
     if std::fs::set_permissions("/dev/fuse", everybody).is_err() {
         say("the mode of /dev/fuse stays as it is (not root)");
     }
+}
+
+/// The second client of the device channel is a Python program.
+fn look_for_python() -> Result<()> {
+    let modules = "import array, ctypes, json, socket, struct; socket.socket.sendmsg";
+    let found = Command::new("python3").args(["-c", modules]).output();
+    let found = found.context("python3 does not run (install python3)")?;
+    if !found.status.success() {
+        bail!(
+            "python3 lacks a part of its standard library: {}",
+            String::from_utf8_lossy(&found.stderr).trim()
+        );
+    }
+    Ok(())
 }
 
 /// Builds the guest image with the program's own means.

@@ -39,6 +39,8 @@
 //!
 //! [`SharedClient::keep`]: crate::SharedClient::keep
 
+mod raw;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -379,7 +381,9 @@ impl Client {
     /// ENOENT when it was not mapped; when the daemon cannot be asked.
     pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
         self.ensure_open()?;
-        self.maps.remove(&range.address);
+        let end = range.address.saturating_add(range.length);
+        self.maps
+            .retain(|address, _| !(range.address..end).contains(address));
         let unmap = DmaUnmap {
             argsz: DmaUnmap::SIZE.into(),
             flags: 0.into(),
@@ -404,6 +408,16 @@ impl Client {
     fn transact(
         &mut self,
         command: Command,
+        payload: (&[u8], &[u8]),
+        descriptors: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<usize, ClientError> {
+        self.transact_raw(command.raw(), payload, descriptors, timeout)
+    }
+
+    fn transact_raw(
+        &mut self,
+        command: u16,
         payload: (&[u8], &[u8]),
         descriptors: &[BorrowedFd<'_>],
         timeout: Duration,

@@ -13,6 +13,7 @@ use rustix::net::{
     socket_with,
 };
 use zerocopy::{FromBytes, IntoBytes};
+use zeroize::Zeroizing;
 
 use crate::client::ClientError;
 use crate::message::{
@@ -33,7 +34,7 @@ pub(crate) struct Connection {
     socket: Arc<OwnedFd>,
     last_id: u16,
     /// The message that is being received; its first `filled` bytes are there.
-    input: Vec<u8>,
+    input: Zeroizing<Vec<u8>>,
     filled: usize,
 }
 
@@ -63,7 +64,7 @@ impl Connection {
         Ok(Self {
             socket: Arc::new(socket),
             last_id: 0,
-            input: vec![0; max_frame(0)],
+            input: Zeroizing::new(vec![0; max_frame(0)]),
             filled: 0,
         })
     }
@@ -93,7 +94,7 @@ impl Connection {
             minor: MINOR.into(),
         };
         let text = [head.as_bytes(), request.to_json().as_bytes(), &[0]].concat();
-        self.send(Command::Version, &text, &[], &[], deadline)
+        self.send(Command::Version.raw(), &text, &[], &[], deadline)
     }
 
     /// The answer to VERSION, or `None` when it has not come by the deadline. The device is open
@@ -102,7 +103,7 @@ impl Connection {
         &mut self,
         deadline: Deadline,
     ) -> Result<Option<OpenReply>, ClientError> {
-        let len = match self.receive(Command::Version, deadline) {
+        let len = match self.receive(Command::Version.raw(), deadline) {
             Ok(len) => len,
             Err(ClientError::TimedOut) => return Ok(None),
             Err(error) => return Err(error),
@@ -122,7 +123,7 @@ impl Connection {
     /// [`Self::payload`].
     pub(crate) fn round_trip(
         &mut self,
-        command: Command,
+        command: u16,
         (head, body): (&[u8], &[u8]),
         descriptors: &[BorrowedFd<'_>],
         deadline: Deadline,
@@ -138,7 +139,7 @@ impl Connection {
 
     fn send(
         &mut self,
-        command: Command,
+        command: u16,
         head: &[u8],
         body: &[u8],
         descriptors: &[BorrowedFd<'_>],
@@ -149,7 +150,10 @@ impl Connection {
         self.last_id = self.last_id.wrapping_add(1);
         let payload = u32::try_from(head.len() + body.len())
             .map_err(|_| ClientError::Protocol("message too long"))?;
-        let header = Header::command(self.last_id, command, payload);
+        let header = Header {
+            command: command.into(),
+            ..Header::command(self.last_id, Command::Version, payload)
+        };
         let mut inline = [0; INLINE];
         inline[..HEADER_LEN].copy_from_slice(header.as_bytes());
         let socket = self.socket.as_fd();
@@ -166,7 +170,7 @@ impl Connection {
 
     /// Receives the reply to the last command; returns the length of its payload, which stands
     /// behind the header in `input`. May be called again after [`ClientError::TimedOut`].
-    fn receive(&mut self, command: Command, deadline: Deadline) -> Result<usize, ClientError> {
+    fn receive(&mut self, command: u16, deadline: Deadline) -> Result<usize, ClientError> {
         self.fill(HEADER_LEN, deadline)?;
         let (header, _) = Header::read_from_prefix(&self.input)
             .map_err(|_| ClientError::Protocol("short header"))?;
@@ -175,7 +179,7 @@ impl Connection {
             .ok_or(ClientError::Protocol("reply size"))?;
         self.fill(HEADER_LEN + len, deadline)?;
         self.filled = 0;
-        if header.id.get() != self.last_id || header.command.get() != command.raw() {
+        if header.id.get() != self.last_id || header.command.get() != command {
             return Err(ClientError::Protocol("reply to another command"));
         }
         let flags = header

@@ -32,6 +32,12 @@ impl MessageBuffer {
         self.bytes[..self.len].copy_from_slice(&message[..self.len]);
     }
 
+    /// Its whole memory, for tests of what stays in it.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> &[u8] {
+        &self.bytes
+    }
+
     fn clear(&mut self) {
         self.bytes[..self.len].zeroize();
         self.len = 0;
@@ -87,6 +93,12 @@ impl Pool {
             self.free.reserve_exact(self.keep - self.free.len());
             self.free.push(buffer);
         }
+    }
+
+    /// The buffers that hold no message.
+    #[cfg(test)]
+    pub(crate) fn unused(&self) -> impl Iterator<Item = &MessageBuffer> {
+        self.free.iter()
     }
 
     /// Frees the memory.

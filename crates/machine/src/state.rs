@@ -450,6 +450,77 @@ mod tests {
         }
     }
 
+    /// Bytes that only the former owner's messages have.
+    const MARK: [u8; 16] = *b"MARKED-BY-GUEST1";
+
+    /// Whether anything that the queue holds, used or not, has the mark.
+    fn is_marked(state: &State) -> bool {
+        let held = state.requests.iter().chain(&state.replies);
+        let buffers = held.map(|held| &held.buffer).chain(state.pool.unused());
+        let mut memory = buffers.map(MessageBuffer::memory);
+        memory.any(|bytes| bytes.windows(MARK.len()).any(|window| window == MARK))
+    }
+
+    #[test]
+    fn nothing_of_the_old_owner_stays_in_any_buffer() {
+        let ends: [fn(&mut State); 6] = [
+            reset,
+            |state| {
+                state.slow_resets(Some(SlowReset {
+                    code: ResponseCode::RESET_IN_PROGRESS,
+                    lasts: crate::Lasts::UntilEnded,
+                    resets: 1,
+                }));
+                reset(state);
+            },
+            State::unplug,
+            |state| state.plug(GuestId(2)),
+            |state| state.set_condition(Condition::Deconfigured),
+            |state| state.set_condition(Condition::Gone),
+        ];
+        let marked = MARK.repeat(100);
+        for (number, end) in ends.into_iter().enumerate() {
+            let mut state = state();
+            for psmid in 0..4 {
+                state.nqap(psmid, false, &marked);
+            }
+            // One request waits, one is with an engine, one is answered and read in part, one read.
+            for _ in 0..2 {
+                let mut job = state.take().unwrap();
+                job.answer(&marked);
+                state.finish(job);
+            }
+            let mut job = state.take().unwrap();
+            state.dqap(&mut [0; 4096]);
+            assert_eq!(state.dqap(&mut [0; 100]).residual, 1500);
+            assert!(is_marked(&state), "the test sees the mark");
+            end(&mut state);
+            assert!(!is_marked(&state), "end {number}");
+            // The engine brings what it has; the next owner's messages take the buffers.
+            job.answer(&marked);
+            state.finish(job);
+            assert!(!is_marked(&state), "end {number}, after the orphan");
+            state.end_reset();
+            for psmid in 0..8 {
+                state.nqap(psmid, false, b"next owner");
+            }
+            assert!(!is_marked(&state), "end {number}, with the next owner");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_was_read_leaves_nothing() {
+        let mut state = state();
+        state.nqap(1, false, &MARK.repeat(100));
+        let mut job = state.take().unwrap();
+        assert!(!is_marked(&state), "the engine has it");
+        job.answer(&MARK);
+        state.finish(job);
+        assert!(is_marked(&state));
+        state.dqap(&mut [0; 100]);
+        assert!(!is_marked(&state));
+    }
+
     #[test]
     fn several_engines_may_serve_a_queue() {
         let mut state = state();

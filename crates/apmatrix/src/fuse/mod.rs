@@ -205,7 +205,9 @@ impl Filesystem for TreeFs {
         });
         match allowed {
             Ok(()) => {
-                reply.opened(self.new_handle(), FopenFlags::FOPEN_DIRECT_IO);
+                // A write that waits for a guest or a reset keeps no other write to the same file.
+                let flags = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+                reply.opened(self.new_handle(), flags);
             }
             Err(errno) => reply.error(fuse_errno(errno)),
         }

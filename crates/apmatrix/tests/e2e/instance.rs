@@ -150,6 +150,11 @@ impl Instance {
         failure(&mut serve(self.user, &dir, &self.state, options))
     }
 
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// The instance's own directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

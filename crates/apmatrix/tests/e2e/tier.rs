@@ -20,6 +20,8 @@ pub(crate) enum Tier {
     Fusermount,
     /// The guest image in the cache.
     Guest,
+    /// python3.
+    Python,
 }
 
 impl Tier {
@@ -32,6 +34,7 @@ impl Tier {
             Self::Libvirt => "APMATRIX_TIER_LIBVIRT",
             Self::Fusermount => "APMATRIX_TIER_FUSERMOUNT",
             Self::Guest => "APMATRIX_TIER_GUEST",
+            Self::Python => "APMATRIX_TIER_PYTHON",
         }
     }
 

@@ -24,7 +24,7 @@ mod secret;
 
 use core::cmp::Ordering;
 
-use openssl::bn::{BigNum, BigNumContext, BigNumRef};
+use openssl::bn::{BigNumContext, BigNumRef};
 use openssl::error::ErrorStack;
 use zeroize::Zeroizing;
 
@@ -67,7 +67,8 @@ pub fn mod_exp(
     modulus: &[u8],
     result: &mut [u8],
 ) -> Result<(), OperandError> {
-    let modulus = BigNum::from_slice(modulus)?;
+    // Public, but the guest's: erased like everything else of a request.
+    let modulus = SecretNumber::variable_time_from(modulus)?;
     if modulus.num_bits() == 0 {
         return Err(OperandError::ZeroModulus);
     }
