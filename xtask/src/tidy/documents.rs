@@ -13,6 +13,9 @@ const PROTOCOL_SOURCE: &str = "crates/device/src/message.rs";
 /// Its page, which holds a fingerprint of the definition.
 const PROTOCOL_PAGE: &str = "docs/protocol.md";
 
+/// A page that names end-to-end tests as `module::test`, and their folder.
+const SHORT_NAMES: (&str, &str) = ("docs/lifecycle.md", "crates/apmatrix/tests/e2e");
+
 /// Words that no public document may contain.
 const PRIVATE: &[&str] = &["../shared", "/work/"];
 
@@ -32,6 +35,17 @@ pub(super) fn breaches() -> Result<Vec<String>> {
                 breaches.push(format!(
                     "{shown} names {file}::{test}, which does not exist"
                 ));
+            }
+        }
+        if shown == SHORT_NAMES.0 {
+            for (modules, test) in short_names(&text) {
+                let source = root().join(SHORT_NAMES.1).join(modules.replace("::", "/"));
+                let source = fs::read_to_string(source.with_extension("rs")).unwrap_or_default();
+                if !source.contains(&format!("fn {test}(")) {
+                    breaches.push(format!(
+                        "{shown} names {modules}::{test}, which does not exist"
+                    ));
+                }
             }
         }
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -75,6 +89,17 @@ fn named_tests(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Tests named as `module::test`, in backquotes: modules and test.
+fn short_names(text: &str) -> Vec<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.chars().all(is_name))
+        .filter_map(|code| code.rsplit_once("::"))
+        .collect()
+}
+
 /// Targets of relative links, without their anchors.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
@@ -112,6 +137,8 @@ mod tests {
         let text = "See `a/b.rs::works` and `a/b.rs`, [x](y.md#z), [w](https://example.org).";
         assert_eq!(named_tests(text), [("a/b.rs", "works")]);
         assert_eq!(links(text), ["y.md"]);
+        let text = "As `a::b::works` and `busy::too` show, not `a/b.rs::x`, `T::y()` or `a`.";
+        assert_eq!(short_names(text), [("a::b", "works"), ("busy", "too")]);
     }
 
     #[test]

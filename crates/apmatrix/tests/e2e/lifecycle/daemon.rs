@@ -64,6 +64,14 @@ fn stopped_restarted_and_away() {
         });
     }
 
+    // The guest starts again meanwhile: the new kernel finds what the old one had.
+    instance.kill();
+    guest.send("reboot -f").expect("the console takes it");
+    guest.wait_ready(BOOT).expect("it boots again");
+    assert_eq!(queues(&mut guest), QUEUES);
+    instance.restart();
+    assert_works(&mut guest);
+
     let load = Load::start(&mut guest, 4);
     load.goes_on(&instance, 50);
     instance.freeze();
@@ -124,6 +132,8 @@ fn the_matrix_changes_while_the_daemon_is_away() {
     assert_eq!(scan(&mut guest), QUEUES);
     assert_empty(&mut other);
     assert_eq!(instance.requests(), 0, "a guest without its device");
+    let waiting = guest.run("timeout 1 apclient one /extra/load 0", COMMAND);
+    assert_ne!(waiting.expect("a signal ends the wait").code, 0);
     drop(other);
     load.goes_on(&instance, 20);
 
