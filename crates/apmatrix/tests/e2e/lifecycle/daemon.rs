@@ -25,8 +25,12 @@ fn killed_twenty_times_under_load() {
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let load = Load::start(&mut guest, 8);
     load.goes_on(&instance, 50);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         instance.kill();
+        if kill % 2 == 1 {
+            // Also while it is only half there: with sockets and without sessions, and so on.
+            instance.restart_and_kill(Duration::from_millis(4 * kill as u64));
+        }
         instance.restart();
         load.goes_on(&instance, 50);
         assert_eq!(queues(&mut guest), QUEUES);
@@ -44,7 +48,10 @@ fn stopped_restarted_and_away() {
         return;
     }
     let mut instance = instance();
-    let launch = launch(&instance, vec![("load", requests(1024, 100))]);
+    let launch = launch(
+        &instance,
+        vec![("load", requests(1024, 100)), ("slow", requests(4096, 4))],
+    );
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let mut monitor = Monitor::connect(&monitor_socket(&instance));
 
@@ -70,6 +77,15 @@ fn stopped_restarted_and_away() {
     guest.wait_ready(BOOT).expect("it boots again");
     assert_eq!(queues(&mut guest), QUEUES);
     instance.restart();
+    assert_works(&mut guest);
+
+    // The same while the daemon stands still, which then still has requests of the old kernel.
+    leave_requests(&instance, &mut guest);
+    instance.freeze();
+    guest.send("reboot -f").expect("the console takes it");
+    guest.wait_ready(BOOT).expect("it boots again");
+    assert_eq!(queues(&mut guest), QUEUES);
+    instance.thaw();
     assert_works(&mut guest);
 
     let load = Load::start(&mut guest, 4);
