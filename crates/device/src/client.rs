@@ -40,6 +40,7 @@
 //! [`SharedClient::keep`]: crate::SharedClient::keep
 
 mod raw;
+mod standard;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,9 +59,7 @@ use crate::backend::{ApcbView, DmaRange, Grant};
 use crate::connection::{Connection, Line};
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
-use crate::message::{
-    ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs, SetIrqsFlags,
-};
+use crate::message::{ApcbReply, Command, IRQ_COUNT};
 use crate::socket::{deadline_in, signal_eventfd};
 use crate::version::{OpenReply, OpenRequest};
 
@@ -253,67 +252,6 @@ impl Client {
         self.reconnects
     }
 
-    /// What kind of device this is.
-    ///
-    /// # Errors
-    /// When the daemon cannot be asked.
-    pub fn get_info(&mut self) -> Result<DeviceInfo, ClientError> {
-        let asked = DeviceInfo {
-            argsz: DeviceInfo::SIZE.into(),
-            ..DeviceInfo::default()
-        };
-        self.ask(Command::DeviceGetInfo, asked.as_bytes())
-    }
-
-    /// What an interrupt of the device can do.
-    ///
-    /// # Errors
-    /// EINVAL for an index that the device does not have; when the daemon cannot be asked.
-    pub fn get_irq_info(&mut self, index: u32) -> Result<IrqInfo, ClientError> {
-        let asked = IrqInfo {
-            argsz: IrqInfo::SIZE.into(),
-            index: index.into(),
-            ..IrqInfo::default()
-        };
-        self.ask(Command::DeviceGetIrqInfo, asked.as_bytes())
-    }
-
-    /// Registers `eventfd` for an interrupt of the device, or removes the one registered. It stays
-    /// registered over reconnects.
-    ///
-    /// # Errors
-    /// EINVAL when the descriptor is not an eventfd; when the daemon cannot be asked.
-    pub fn set_irq(
-        &mut self,
-        index: IrqIndex,
-        eventfd: Option<OwnedFd>,
-    ) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.send_irq(index, eventfd.as_ref().map(AsFd::as_fd))?;
-        self.eventfds[index as usize] = eventfd;
-        Ok(())
-    }
-
-    fn send_irq(
-        &mut self,
-        index: IrqIndex,
-        eventfd: Option<BorrowedFd<'_>>,
-    ) -> Result<(), ClientError> {
-        let command = SetIrqs {
-            argsz: SetIrqs::SIZE.into(),
-            flags: (SetIrqsFlags::EVENTFD | SetIrqsFlags::TRIGGER)
-                .bits()
-                .into(),
-            index: index.raw().into(),
-            start: 0.into(),
-            count: 1.into(),
-        };
-        let timeout = self.options.round_trip;
-        let payload = (command.as_bytes(), &[][..]);
-        self.transact(Command::DeviceSetIrqs, payload, eventfd.as_slice(), timeout)
-            .map(|_| ())
-    }
-
     /// Resets every queue of the device and waits for the end.
     ///
     /// # Errors
@@ -349,50 +287,6 @@ impl Client {
         };
         self.known.configured(view.qci);
         Ok(view)
-    }
-
-    /// Tells the daemon of guest memory. The range stays known over reconnects.
-    ///
-    /// # Errors
-    /// EINVAL for an empty or wrapping range; what the daemon refuses; when it cannot be asked.
-    pub fn dma_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.send_map(range)?;
-        self.maps.insert(range.address, range);
-        Ok(())
-    }
-
-    fn send_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        let map = DmaMap {
-            argsz: DmaMap::SIZE.into(),
-            flags: (u32::from(range.readable) | u32::from(range.writable) << 1).into(),
-            offset: 0.into(),
-            address: range.address.into(),
-            size: range.length.into(),
-        };
-        let timeout = self.options.round_trip;
-        self.transact(Command::DmaMap, (map.as_bytes(), &[]), &[], timeout)
-            .map(|_| ())
-    }
-
-    /// Tells the daemon that guest memory is gone.
-    ///
-    /// # Errors
-    /// ENOENT when it was not mapped; when the daemon cannot be asked.
-    pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        let end = range.address.saturating_add(range.length);
-        self.maps
-            .retain(|address, _| !(range.address..end).contains(address));
-        let unmap = DmaUnmap {
-            argsz: DmaUnmap::SIZE.into(),
-            flags: 0.into(),
-            address: range.address.into(),
-            size: range.length.into(),
-        };
-        let timeout = self.options.round_trip;
-        self.transact(Command::DmaUnmap, (unmap.as_bytes(), &[]), &[], timeout)
-            .map(|_| ())
     }
 
     /// A round trip whose reply is one structure.
