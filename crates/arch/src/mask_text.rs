@@ -128,7 +128,8 @@ fn hex_digit(digit: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// One number of the relative form: decimal, `0x` hex or leading-0 octal. Returns the rest.
+/// One number of the relative form: decimal, `0x` hex or leading-0 octal. Returns the rest. Of a
+/// number with more than 64 bits the low 64 count: the kernel's oldest number parser wraps.
 fn parse_number(text: &[u8]) -> Result<(u8, &[u8]), MaskSyntaxError> {
     let (radix, digits) = match text {
         [b'0', b'x' | b'X', tail @ ..] if tail.first().is_some_and(u8::is_ascii_hexdigit) => {
@@ -145,13 +146,11 @@ fn parse_number(text: &[u8]) -> Result<(u8, &[u8]), MaskSyntaxError> {
     if digits.is_empty() {
         return Err(MaskSyntaxError::BadNumber);
     }
-    let value = digits.iter().try_fold(0u32, |value, digit| {
-        let digit = u32::from(hex_digit(*digit)?);
-        Some(value * radix + digit).filter(|value| *value <= 255)
+    let value = digits.iter().fold(0u64, |value, digit| {
+        let digit = u64::from(hex_digit(*digit).unwrap_or_default());
+        value.wrapping_mul(u64::from(radix)).wrapping_add(digit)
     });
-    let value = value
-        .and_then(|value| u8::try_from(value).ok())
-        .ok_or(MaskSyntaxError::OutOfRange)?;
+    let value = u8::try_from(value).map_err(|_| MaskSyntaxError::OutOfRange)?;
     Ok((value, rest))
 }
 
@@ -184,14 +183,35 @@ mod tests {
         assert_eq!(edit("+1,-1", Mask256::EMPTY), Ok([].into()));
         assert_eq!(edit("-0-255,+0-2", Mask256::FULL), Ok([0, 1, 2].into()));
         assert_eq!(edit("+1+2\n", Mask256::EMPTY), Ok([1, 2].into()));
+        assert_eq!(edit("+1-3-2", Mask256::EMPTY), Ok([1, 3].into()));
         assert_eq!(edit("+010,+0x10", Mask256::EMPTY), Ok([8, 16].into()));
+    }
+
+    #[test]
+    fn numbers_of_more_than_64_bits_wrap() {
+        for text in [
+            "+18446744073709551618",
+            "+0x10000000000000002",
+            "+02000000000000000000002",
+        ] {
+            assert_eq!(edit(text, Mask256::EMPTY), Ok([2].into()), "{text}");
+        }
+        for text in [
+            "+18446744073709551615",
+            "+0xffffffffffffffff",
+            "+4294967296",
+        ] {
+            let answer = edit(text, Mask256::EMPTY);
+            assert_eq!(answer, Err(MaskSyntaxError::OutOfRange), "{text}");
+        }
     }
 
     #[test]
     fn texts_outside_the_grammar_are_refused() {
         let long = "f".repeat(65);
         for text in [
-            "+256", "+5-3", "+1 +2", "+", "5,6x", "0Xff", "-5,+300", "0x1\n\n", "zz", &long,
+            "+256", "+5-3", "+1 +2", "+", "5,6x", "0Xff", "-5,+300", "0x1\n\n", "zz", "+08", "+0x",
+            "++1", "--1", "+1-", "+1--2", "+1,2", "-\n", "0x 1", "0xx1", "X1", "+0b1", &long,
         ] {
             assert!(edit(text, Mask256::FULL).is_err(), "{text:?}");
         }

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -207,6 +207,45 @@ fn an_eventfd_is_registered_and_removed() {
         ..device::Wakeup::default()
     });
     assert_eq!(peer.end(), SessionEnd::Evicted);
+}
+
+/// How many descriptors of this process are the same eventfd, ours included.
+fn holders(eventfd: &impl AsRawFd) -> usize {
+    let id = |text: String| {
+        let line = text.lines().find(|line| line.starts_with("eventfd-id"));
+        line.map(String::from)
+    };
+    let ours = format!("/proc/self/fdinfo/{}", eventfd.as_raw_fd());
+    let ours = id(std::fs::read_to_string(ours).expect("proc"));
+    assert!(ours.is_some(), "an eventfd names itself");
+    std::fs::read_dir("/proc/self/fdinfo")
+        .expect("proc")
+        // Other tests of this process close descriptors meanwhile.
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
+        .filter(|text| id(text.clone()) == ours)
+        .count()
+}
+
+#[test]
+fn an_eventfd_ends_with_its_session() {
+    let card = card();
+    let mut peer = Peer::open(&card);
+    let eventfd = eventfd();
+    for index in 0..2 {
+        peer.send_with(&set_irqs(index), &[eventfd.as_fd()]);
+        assert_eq!(peer.receive().unwrap().0.error.get(), 0);
+    }
+    assert_eq!(holders(&eventfd), 3, "ours and one for each interrupt");
+    assert_eq!(peer.close(), SessionEnd::Closed);
+    assert_eq!(holders(&eventfd), 1);
+    // The next one who opens the device does not wake the last one's owner.
+    let mut next = Peer::open(&card);
+    card.wake(device::Wakeup {
+        config_changed: true,
+        ..device::Wakeup::default()
+    });
+    assert_eq!(next.errno(Command::DeviceReset.raw(), &[]), 0);
+    assert_eq!(counter(&eventfd), None);
 }
 
 #[test]

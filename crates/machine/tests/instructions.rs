@@ -144,6 +144,11 @@ fn aqic_changes_and_refusals() {
     let machine = one_accelerator();
     let mut host = machine.host();
     let enable = AqicControl::enable(6);
+    let enabled = || {
+        let interrupts = machine.snapshot().queues[0].interrupts;
+        interrupts.map(|interrupts| (interrupts.isc, interrupts.nib))
+    };
+    assert_eq!(enabled(), None, "no notification byte is stored");
     assert_eq!(host.aqic(APQN, enable, 0).to_gr1(), 0x8006_0000);
     assert_eq!(
         host.aqic(APQN, AqicControl::DISABLE, 0x1000).to_gr1(),
@@ -151,15 +156,26 @@ fn aqic_changes_and_refusals() {
     );
     assert_eq!(host.aqic(APQN, enable, 0x1000).to_gr1(), 0x8100_0000);
     assert_eq!(host.tapq(APQN, true).0.to_gr1(), 0x8100_0000);
-    let interrupts = machine.snapshot().queues[0].interrupts.unwrap();
-    assert_eq!((interrupts.isc, interrupts.nib), (6, 0x1000));
-    assert_eq!(host.aqic(APQN, enable, 0x1000).to_gr1(), 0x8107_0000);
+    assert_eq!(enabled(), Some((6, 0x1000)));
+    for (other, nib) in [(6, 0x1000), (3, 0x2000)] {
+        let answer = host.aqic(APQN, AqicControl::enable(other), nib);
+        assert_eq!(answer.to_gr1(), 0x8107_0000);
+        assert_eq!(
+            enabled(),
+            Some((6, 0x1000)),
+            "what was refused leaves nothing"
+        );
+    }
     assert_eq!(
         host.aqic(APQN, AqicControl::DISABLE, 0).to_gr1(),
         0x8000_0000
     );
     assert_eq!(host.aqic(APQN, enable, 0x1000).to_gr1(), 0x8100_0000);
     assert_eq!(host.zapq(APQN).to_gr1(), 0x8000_0000, "a reset disables");
+    assert_eq!(enabled(), None);
+    machine.deconfigure(APQN.apid).unwrap();
+    assert_eq!(host.aqic(APQN, enable, 0x1000).to_gr1(), 0x8003_0000);
+    assert_eq!(enabled(), None, "what failed leaves nothing");
 }
 
 #[test]

@@ -206,17 +206,38 @@ pub(crate) fn uevent_text(pairs: &[(&'static str, String)]) -> String {
         .collect()
 }
 
-/// A write to a `uevent` file: a known action is accepted, and nothing depends on the event.
+/// A write to a `uevent` file, `ACTION [UUID [KEY=VALUE ...]]`: a known action is accepted, and
+/// nothing depends on the event.
 pub(crate) fn store_uevent(writing: &Writing<'_>) -> Result<Command, StoreError> {
     const ACTIONS: [&str; 8] = [
         "add", "remove", "change", "move", "online", "offline", "bind", "unbind",
     ];
     let text = writing.name();
-    let action = text.split(' ').next().unwrap_or_default();
+    let (action, arguments) = match text.split_once(' ') {
+        Some((action, arguments)) => (action, Some(arguments)),
+        None => (text.as_str(), None),
+    };
     if !ACTIONS.contains(&action) {
         return Err(StoreError::Action);
     }
+    if arguments.is_some_and(|arguments| !are_synthetic(arguments)) {
+        return Err(StoreError::ActionArguments);
+    }
     Ok(Command::Nothing)
+}
+
+/// Whether a text is a UUID and pairs of letters and digits, each behind one blank.
+fn are_synthetic(arguments: &str) -> bool {
+    let is_word =
+        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let mut words = arguments.split(' ');
+    words
+        .next()
+        .is_some_and(|uuid| uuid.parse::<MdevUuid>().is_ok())
+        && words.all(|pair| {
+            pair.split_once('=')
+                .is_some_and(|(key, value)| is_word(key) && is_word(value))
+        })
 }
 
 /// The write-only `uevent` file of buses, drivers and modules.

@@ -37,12 +37,12 @@ pub enum StoreError {
     /// An unknown uevent action.
     #[error("not a uevent action")]
     Action,
+    /// Something behind a uevent action that is not `UUID [KEY=VALUE ...]`.
+    #[error("behind a uevent action only a UUID and KEY=VALUE pairs are accepted")]
+    ActionArguments,
     /// A device name that the bus does not have.
     #[error("there is no such device")]
     UnknownDevice,
-    /// The device has a driver already.
-    #[error("the device is bound already")]
-    AlreadyBound,
     /// Something that Linux can do and this tree cannot.
     #[error("not supported by this tree")]
     Unsupported,
@@ -62,8 +62,8 @@ impl StoreError {
             | Self::TooFewMasks
             | Self::Uuid
             | Self::NameTooLong
-            | Self::Action => Errno::EINVAL,
-            Self::AlreadyBound => Errno::EBUSY,
+            | Self::Action
+            | Self::ActionArguments => Errno::EINVAL,
             Self::Unsupported => Errno::EOPNOTSUPP,
         }
     }

@@ -91,12 +91,17 @@ const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0)
 }
 
-/// The grammar of `poll_thread`: y, Y, t, T, 1, on and n, N, f, F, 0, off; only the first letters count.
+/// The grammar of `poll_thread`: y, t, e, 1, on and n, f, d, 0, off, letters in either case; only the
+/// first letters count. "enable" and "disable" are the youngest words (Linux 6.14).
 #[must_use]
 pub const fn boolean(text: &[u8]) -> Option<bool> {
     match text {
-        [b'y' | b'Y' | b't' | b'T' | b'1', ..] | [b'o' | b'O', b'n' | b'N', ..] => Some(true),
-        [b'n' | b'N' | b'f' | b'F' | b'0', ..] | [b'o' | b'O', b'f' | b'F', ..] => Some(false),
+        [b'y' | b'Y' | b't' | b'T' | b'e' | b'E' | b'1', ..] | [b'o' | b'O', b'n' | b'N', ..] => {
+            Some(true)
+        }
+        [b'n' | b'N' | b'f' | b'F' | b'd' | b'D' | b'0', ..] | [b'o' | b'O', b'f' | b'F', ..] => {
+            Some(false)
+        }
         _ => None,
     }
 }
@@ -206,6 +211,10 @@ mod tests {
             ("ON", Some(true)),
             ("0", Some(false)),
             ("off\n", Some(false)),
+            ("enable\n", Some(true)),
+            ("E", Some(true)),
+            ("disabled", Some(false)),
+            ("D\n", Some(false)),
             ("o", None),
             ("2", None),
             ("", None),

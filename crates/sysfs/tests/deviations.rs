@@ -57,13 +57,16 @@ fn k2_unassign_filters_again_only_when_asked() {
 #[test]
 fn other_buses_have_nothing_to_probe() {
     let mut session = with_mdev(&BootConfig::default());
-    for bus in ["bus/mdev", "bus/matrix"] {
+    let upper = M.to_uppercase();
+    for (bus, known, other) in [("bus/mdev", M, "matrix"), ("bus/matrix", "matrix", M)] {
         let autoprobe = format!("{bus}/drivers_autoprobe");
         assert_eq!(write(&mut session, &autoprobe, "0"), Ok(()));
         assert_eq!(session.read(&autoprobe).unwrap(), b"1\n");
         let probe = format!("{bus}/drivers_probe");
-        assert_eq!(write(&mut session, &probe, "nobody"), Err(Errno::ENODEV));
-        assert_eq!(write(&mut session, &probe, M), Ok(()));
+        for unknown in ["nobody", other, &upper] {
+            assert_eq!(write(&mut session, &probe, unknown), Err(Errno::ENODEV));
+        }
+        assert_eq!(write(&mut session, &probe, known), Ok(()));
     }
     assert_eq!(
         write(&mut session, "bus/ap/drivers_probe", "07.0004"),
@@ -76,12 +79,44 @@ fn an_mdev_keeps_its_driver() {
     let mut session = with_mdev(&BootConfig::default());
     let driver = "bus/mdev/drivers/vfio_ap_mdev";
     for (name, known, unknown) in [
-        ("bind", Errno::EBUSY, Errno::ENODEV),
+        ("bind", Errno::ENODEV, Errno::ENODEV),
         ("unbind", Errno::EOPNOTSUPP, Errno::ENODEV),
     ] {
         let path = format!("{driver}/{name}");
         assert_eq!(write(&mut session, &path, M), Err(known));
         assert_eq!(write(&mut session, &path, "nobody"), Err(unknown));
+    }
+}
+
+#[test]
+fn synthetic_uevents_have_one_form() {
+    let mut session = boot(HOST);
+    let uevent = "devices/ap/card05/uevent";
+    for good in ["add", "remove\n", "bind\0", "unbind"] {
+        assert_eq!(write(&mut session, uevent, good), Ok(()), "{good:?}");
+    }
+    for good in ["", "\n", " A=1", " A=1 b2=c3\n"] {
+        let text = format!("change {M}{good}");
+        assert_eq!(write(&mut session, uevent, &text), Ok(()), "{text:?}");
+    }
+    for bad in [
+        "\n", "ADD", "add\n\n", " add", "add ", "add 1", "ad", "adds",
+    ] {
+        assert_eq!(
+            write(&mut session, uevent, bad),
+            Err(Errno::EINVAL),
+            "{bad:?}"
+        );
+    }
+    for bad in [
+        " ", "  A=1", " A", " A=", " =1", " A=1 ", " A=1=2", " A=b-c", "x",
+    ] {
+        let text = format!("change {M}{bad}");
+        assert_eq!(
+            write(&mut session, uevent, &text),
+            Err(Errno::EINVAL),
+            "{text:?}"
+        );
     }
 }
 

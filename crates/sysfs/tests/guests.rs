@@ -356,7 +356,70 @@ fn t71_a_control_domain_that_the_host_loses_leaves_the_guest() {
     assert_eq!(control, "0010\n", "still assigned");
     session.platform.hardware.replace(F0).unwrap();
     let effects = session.apply(Command::HardwareChanged).unwrap();
-    assert_eq!((signals(&effects), masks(&session).2), (1, vec![16]));
+    assert_eq!(signals(&effects), 1);
+    // K13: the control domain is all that comes back; no adapter is taken for one that fell out.
+    assert_eq!(masks(&session), (vec![5], vec![4], vec![16]));
+    assert_eq!(zeroized(&mut session), []);
+}
+
+#[test]
+fn a_device_without_guest_follows_the_host_too() {
+    // K6: Linux looks for the VM of every device.
+    let mut session = fixture();
+    let before = session.platform.guests.clone();
+    for (host, view) in [
+        (F0.replace("card 5 12 A; ", ""), ".0004\n"),
+        (F0.replace(" dom 4;", ""), "05.\n"),
+        (F0.replace("cdom 16; ", ""), "05.0004\n"),
+        (String::from(F0), "05.0004\n"),
+    ] {
+        session.platform.hardware.replace(&host).unwrap();
+        let effects = session.apply(Command::HardwareChanged).unwrap();
+        assert_eq!(
+            (signals(&effects), guest_matrix(&mut session)),
+            (0, view.into())
+        );
+    }
+    assert_eq!(session.platform.guests, before);
+}
+
+#[test]
+fn a_refused_second_device_leaves_the_first_as_it_is() {
+    // K7: in Linux the refused one takes the VM's interrupt hook.
+    let mut session = opened();
+    let (host, guests) = (session.host.clone(), session.platform.guests.clone());
+    let second = Command::Open {
+        mdev: uuid(N),
+        vm: vm("vm1"),
+    };
+    assert_eq!(session.apply(second).unwrap_err().errno(), Errno::EPERM);
+    assert!(session.host == host && session.platform.guests == guests);
+    let effects = mdev(&mut session, M, "assign_adapter", "6").unwrap();
+    assert_eq!((signals(&effects), masks(&session).0), (1, vec![5, 6]));
+    assert_eq!(status(&mut session, "06.0004"), "in use\n");
+}
+
+#[test]
+fn a_queue_that_was_unassigned_while_hidden_has_no_owner() {
+    // K14: Linux keeps a pointer to the device, here 05.0004's to M.
+    let mut session = opened();
+    mdev(&mut session, M, "assign_domain", "71").unwrap();
+    write(&mut session, "bus/ap/drivers/vfio_ap/unbind", "05.0047").unwrap();
+    assert_eq!(guest_matrix(&mut session), ".0004\n.0047\n", "hidden");
+    mdev(&mut session, M, "unassign_adapter", "5").unwrap();
+    assert_eq!(status(&mut session, "05.0004"), "unassigned\n");
+    session.apply(Command::Close(uuid(M))).unwrap();
+    mdev(&mut session, M, "remove", "1").unwrap();
+    let open = Command::Open {
+        mdev: uuid(N),
+        vm: vm("vm2"),
+    };
+    session.apply(open).unwrap();
+    mdev(&mut session, N, "assign_adapter", "5").unwrap();
+    mdev(&mut session, N, "assign_domain", "4").unwrap();
+    assert_eq!(status(&mut session, "05.0004"), "in use\n");
+    write(&mut session, "bus/ap/drivers/vfio_ap/unbind", "05.0004").unwrap();
+    assert!(session.platform.guests[&uuid(N)].apm.is_empty());
 }
 
 #[test]

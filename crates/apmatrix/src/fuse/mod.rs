@@ -22,8 +22,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arch::Errno;
 use fuser::{
     BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use matrix::Host;
 use sysfs::{Kind, Node, PAGE, Tree};
@@ -100,10 +100,16 @@ impl TreeFs {
     }
 
     fn text(&self, ino: INodeNo, handle: FileHandle, offset: u64) -> Result<Arc<[u8]>, Errno> {
-        if offset > 0
-            && let Some(Opened::Text(text)) = self.opened().get(&handle.0)
-        {
-            return Ok(Arc::clone(text));
+        let begun = match self.opened().get(&handle.0) {
+            Some(Opened::Text(text)) if offset > 0 => Some(Arc::clone(text)),
+            _ => None,
+        };
+        if let Some(text) = begun {
+            // What a reader has begun it may finish, but the end is only there as long as the file is.
+            if offset >= text.len() as u64 {
+                self.with_node(ino, |tree, node| tree.kind(node).ok_or(Errno::ENODEV))?;
+            }
+            return Ok(text);
         }
         let show = |tree: &Tree<'_>, node| tree.show(node, &mut self.desk.instructions());
         let text: Arc<[u8]> = self.with_node(ino, show)?.into();
@@ -362,5 +368,41 @@ impl Filesystem for TreeFs {
 
     fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
         reply.error(fuser::Errno::EPERM);
+    }
+
+    /// A regular file is made as by `create`, anything else not at all.
+    fn mknod(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        mode: u32,
+        _: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        const S_IFMT: u32 = 0o170_000;
+        const S_IFREG: u32 = 0o100_000;
+        reply.error(match mode & S_IFMT {
+            0 | S_IFREG => fuser::Errno::EACCES,
+            _ => fuser::Errno::EPERM,
+        });
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(if flags.is_empty() {
+            fuser::Errno::EPERM
+        } else {
+            fuser::Errno::EINVAL
+        });
     }
 }

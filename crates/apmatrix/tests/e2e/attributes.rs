@@ -93,6 +93,11 @@ fn the_manners_of_sysfs() {
     assert_eq!(instance.read("bus/ap/config_time"), "60\n");
     assert!(fs::create_dir(instance.sys("bus/ap/dir")).is_err());
     assert!(fs::remove_file(instance.sys("bus/ap/apmask")).is_err());
+    let renamed = fs::rename(instance.sys("bus/ap/apmask"), instance.sys("bus/ap/aqmask"));
+    assert_eq!(
+        renamed.unwrap_err().raw_os_error(),
+        Some(Errno::EPERM.raw())
+    );
     // Attributes show a page and read what they have; a reader goes on with what it began.
     assert_eq!(
         fs::metadata(instance.sys("bus/ap/apmask"))
@@ -121,6 +126,28 @@ fn the_manners_of_sysfs() {
     assert_eq!(file.write(b"+1").expect("a store"), 2);
     assert_eq!(file.write(b"+2").expect("a store"), 2);
     assert!(instance.read("bus/ap/apmask").starts_with("0x6000"));
+}
+
+#[test]
+fn an_open_file_outlives_its_device_only_in_part() {
+    if !Tier::Mount.is_there() {
+        return;
+    }
+    let instance = Instance::start();
+    instance.mdev(A, &[5, 6], &[]);
+    let mdev = format!("devices/vfio_ap/matrix/{A}");
+    let mut matrix = fs::File::open(instance.sys(&format!("{mdev}/matrix"))).expect("it exists");
+    let mut start = [0; 3];
+    matrix.read_exact(&mut start).expect("it has 8 bytes");
+    instance.set(&format!("{mdev}/remove"), "1");
+    let mut rest = [0; 5];
+    matrix.read_exact(&mut rest).expect("what was begun");
+    assert_eq!((&start, &rest), (b"05.", b"\n06.\n"));
+    let end = matrix.read(&mut start).unwrap_err();
+    assert_eq!(end.raw_os_error(), Some(Errno::ENODEV.raw()));
+    matrix.seek(SeekFrom::Start(0)).expect("it can seek");
+    let again = matrix.read(&mut start).unwrap_err();
+    assert_eq!(again.raw_os_error(), Some(Errno::ENODEV.raw()));
 }
 
 #[test]

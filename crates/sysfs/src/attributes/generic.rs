@@ -3,7 +3,7 @@
 use bus::Driver;
 use matrix::{Command, MdevUuid};
 
-use crate::attribute::{Attribute, UEVENT_TRIGGER, Writing, store_uevent};
+use crate::attribute::{Attribute, Store, UEVENT_TRIGGER, Writing, store_uevent};
 use crate::error::StoreError;
 
 const BIND_DOC: &str = "Gives the named device to this driver.";
@@ -27,12 +27,13 @@ pub(crate) const VFIO_AP: &[Attribute] = &[
     Attribute::write_only("unbind", |w| Ok(unbind(w, Driver::Plugged)), UNBIND_DOC),
 ];
 
-/// mdevs are bound from their creation to their removal; taking the driver away is not offered.
+/// mdevs are bound from their creation to their removal. Their bus matches no driver by itself, so
+/// `bind` answers ENODEV whatever is written; taking the driver away is not offered.
 pub(crate) const MDEV_DRIVER: &[Attribute] = &[
     Attribute::write_only(
         "bind",
-        |w| known_mdev(w).and(Err(StoreError::AlreadyBound)),
-        "Refused: an mdev always has its driver.",
+        |_| Err(StoreError::UnknownDevice),
+        "Refused: an mdev gets its driver when it is created.",
     ),
     UEVENT_TRIGGER,
     Attribute::write_only(
@@ -42,28 +43,31 @@ pub(crate) const MDEV_DRIVER: &[Attribute] = &[
     ),
 ];
 
+pub(crate) const BUS_MATRIX: &[Attribute] = &other_bus(|w| {
+    (w.name() == "matrix")
+        .then_some(Command::Nothing)
+        .ok_or(StoreError::UnknownDevice)
+});
+
+pub(crate) const BUS_MDEV: &[Attribute] = &other_bus(|w| known_mdev(w).map(|()| Command::Nothing));
+
 /// `bus/mdev` and `bus/matrix`: their devices are bound from the start.
-pub(crate) const OTHER_BUS: &[Attribute] = &[
-    Attribute::read_write(
-        "drivers_autoprobe",
-        |_| Ok(String::from("1\n")),
-        |_| Ok(Command::Nothing),
-        "Always 1; a write is accepted and ignored.",
-    ),
-    Attribute::write_only(
-        "drivers_probe",
-        |w| {
-            let known = w.name() == "matrix" || known_mdev(w).is_ok();
-            if known {
-                Ok(Command::Nothing)
-            } else {
-                Err(StoreError::UnknownDevice)
-            }
-        },
-        "Accepted for a device that exists, and without effect: all have their driver.",
-    ),
-    UEVENT_TRIGGER,
-];
+const fn other_bus(probe: Store) -> [Attribute; 3] {
+    [
+        Attribute::read_write(
+            "drivers_autoprobe",
+            |_| Ok(String::from("1\n")),
+            |_| Ok(Command::Nothing),
+            "Always 1; a write is accepted and ignored.",
+        ),
+        Attribute::write_only(
+            "drivers_probe",
+            probe,
+            "Accepted for a device that exists, and without effect: all have their driver.",
+        ),
+        UEVENT_TRIGGER,
+    ]
+}
 
 pub(crate) const UEVENT_ONLY: &[Attribute] = &[UEVENT_TRIGGER];
 
@@ -98,8 +102,12 @@ fn unbind(writing: &Writing<'_>, driver: Driver) -> Command {
     }
 }
 
+/// Device names are lower case, unlike what `create` accepts.
 fn known_mdev(writing: &Writing<'_>) -> Result<(), StoreError> {
-    let uuid: Option<MdevUuid> = writing.name().parse().ok();
-    let known = uuid.and_then(|uuid| writing.place.host.matrix().mdev(uuid));
-    known.map(|_| ()).ok_or(StoreError::UnknownDevice)
+    let name = writing.name();
+    let uuid: Option<MdevUuid> = name.parse().ok();
+    let known = uuid.is_some_and(|uuid| {
+        uuid.to_string() == name && writing.place.host.matrix().mdev(uuid).is_some()
+    });
+    known.then_some(()).ok_or(StoreError::UnknownDevice)
 }
