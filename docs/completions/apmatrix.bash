@@ -169,11 +169,20 @@ _apmatrix() {
             apmatrix__subcmd__help__subcmd__hmc,checkstop)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__help__subcmd__hmc,clear)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__clear"
+                ;;
             apmatrix__subcmd__help__subcmd__hmc,configure)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__configure"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,deconfigure)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,faults)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__faults"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,inject)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__inject"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,ipl)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__ipl"
@@ -186,6 +195,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,remove-domain)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,scenario)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__scenario"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,set)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__set"
@@ -232,14 +244,23 @@ _apmatrix() {
             apmatrix__subcmd__hmc,checkstop)
                 cmd="apmatrix__subcmd__hmc__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__hmc,clear)
+                cmd="apmatrix__subcmd__hmc__subcmd__clear"
+                ;;
             apmatrix__subcmd__hmc,configure)
                 cmd="apmatrix__subcmd__hmc__subcmd__configure"
                 ;;
             apmatrix__subcmd__hmc,deconfigure)
                 cmd="apmatrix__subcmd__hmc__subcmd__deconfigure"
                 ;;
+            apmatrix__subcmd__hmc,faults)
+                cmd="apmatrix__subcmd__hmc__subcmd__faults"
+                ;;
             apmatrix__subcmd__hmc,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help"
+                ;;
+            apmatrix__subcmd__hmc,inject)
+                cmd="apmatrix__subcmd__hmc__subcmd__inject"
                 ;;
             apmatrix__subcmd__hmc,ipl)
                 cmd="apmatrix__subcmd__hmc__subcmd__ipl"
@@ -252,6 +273,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__hmc,remove-domain)
                 cmd="apmatrix__subcmd__hmc__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__hmc,scenario)
+                cmd="apmatrix__subcmd__hmc__subcmd__scenario"
                 ;;
             apmatrix__subcmd__hmc,set)
                 cmd="apmatrix__subcmd__hmc__subcmd__set"
@@ -268,14 +292,23 @@ _apmatrix() {
             apmatrix__subcmd__hmc__subcmd__help,checkstop)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__hmc__subcmd__help,clear)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__clear"
+                ;;
             apmatrix__subcmd__hmc__subcmd__help,configure)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__configure"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,deconfigure)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__deconfigure"
                 ;;
+            apmatrix__subcmd__hmc__subcmd__help,faults)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__faults"
+                ;;
             apmatrix__subcmd__hmc__subcmd__help,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__help"
+                ;;
+            apmatrix__subcmd__hmc__subcmd__help,inject)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__inject"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,ipl)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__ipl"
@@ -288,6 +321,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,remove-domain)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__hmc__subcmd__help,scenario)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__scenario"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,set)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__set"
@@ -856,7 +892,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -911,6 +947,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__clear)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__configure)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -926,6 +976,34 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__faults)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__inject)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -982,6 +1060,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__remove__subcmd__domain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__scenario)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1304,7 +1396,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc)
-            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
+            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1383,6 +1475,24 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__clear)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__configure)
             opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1419,8 +1529,26 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__faults)
+            opts="-h --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1475,6 +1603,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__clear)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__configure)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1503,7 +1645,35 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__faults)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__inject)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1573,6 +1743,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__scenario)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__set)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1594,6 +1778,24 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__inject)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1656,6 +1858,24 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc__subcmd__remove__subcmd__domain)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__scenario)
             opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

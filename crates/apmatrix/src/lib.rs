@@ -10,6 +10,7 @@
 //! | [`control`] | the control socket's protocol |
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
+//! | [`scenario`] | files of faults with times |
 //! | `state` | the journal: what survives the death of the process |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
@@ -29,6 +30,7 @@ pub mod launch;
 pub mod namespace;
 mod replay;
 pub mod rundir;
+pub mod scenario;
 mod state;
 #[allow(
     clippy::doc_markdown,

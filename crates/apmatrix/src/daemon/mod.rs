@@ -18,6 +18,7 @@ mod console_server;
 mod control;
 mod desk;
 mod engines;
+mod faults;
 mod hmc;
 mod ipl;
 mod link;

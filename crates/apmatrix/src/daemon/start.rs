@@ -14,6 +14,7 @@ use matrix::Host;
 use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
+use super::faults::FaultTimer;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
 use super::refusals::Refusals;
@@ -89,9 +90,10 @@ impl Daemon {
             control: events,
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
+            fault_timer: FaultTimer::start(&machine)?,
         };
         let broken = desk.control.clone();
-        engines::start(&machine, work, move |apid| {
+        engines::start(&machine, work, &desk.fault_timer, move |apid| {
             broken.send(Event::Broken(apid)).ok();
         })?;
         let listeners = listen(&desk)?;

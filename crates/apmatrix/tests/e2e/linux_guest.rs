@@ -19,7 +19,7 @@ fn image() -> Image {
 }
 
 /// A guest of `mdev` with files for the test.
-fn launch(instance: &Instance, mdev: &str, files: Vec<(&str, Vec<u8>)>) -> Launch {
+pub(crate) fn launch(instance: &Instance, mdev: &str, files: Vec<(&str, Vec<u8>)>) -> Launch {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_apmatrix"));
     let plugin = program.with_file_name("libapmatrix_qemu.so");
     let socket = instance.run_dir().join(format!("mdev/{mdev}.sock"));

@@ -19,6 +19,8 @@ mod busy;
 mod cli;
 mod discovery;
 mod emulator;
+mod fault_table;
+mod faults;
 mod hostile;
 mod instructions;
 mod libvirt;
