@@ -64,11 +64,17 @@ _apmatrix() {
             apmatrix,why)
                 cmd="apmatrix__subcmd__why"
                 ;;
+            apmatrix__subcmd__bench,admin)
+                cmd="apmatrix__subcmd__bench__subcmd__admin"
+                ;;
             apmatrix__subcmd__bench,guest-rsa)
                 cmd="apmatrix__subcmd__bench__subcmd__guest__subcmd__rsa"
                 ;;
             apmatrix__subcmd__bench,help)
                 cmd="apmatrix__subcmd__bench__subcmd__help"
+                ;;
+            apmatrix__subcmd__bench__subcmd__help,admin)
+                cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__admin"
                 ;;
             apmatrix__subcmd__bench__subcmd__help,guest-rsa)
                 cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__guest__subcmd__rsa"
@@ -147,6 +153,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help,why)
                 cmd="apmatrix__subcmd__help__subcmd__why"
+                ;;
+            apmatrix__subcmd__help__subcmd__bench,admin)
+                cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__admin"
                 ;;
             apmatrix__subcmd__help__subcmd__bench,guest-rsa)
                 cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__guest__subcmd__rsa"
@@ -450,8 +459,26 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench)
-            opts="-h --run-dir --help guest-rsa help"
+            opts="-h --run-dir --help admin guest-rsa help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__admin)
+            opts="-h --smoke --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -486,8 +513,22 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__help)
-            opts="guest-rsa help"
+            opts="admin guest-rsa help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__help__subcmd__admin)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -780,8 +821,22 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__bench)
-            opts="guest-rsa"
+            opts="admin guest-rsa"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__bench__subcmd__admin)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

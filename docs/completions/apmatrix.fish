@@ -231,12 +231,17 @@ complete -c apmatrix -n "__fish_apmatrix_using_subcommand insn; and __fish_seen_
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand replay" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand replay" -l in-process -d 'Without FUSE: ask the tree in memory'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from guest-rsa help" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
-complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from guest-rsa help" -s h -l help -d 'Print help'
-complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from guest-rsa help" -f -a "guest-rsa" -d 'RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software'
-complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from guest-rsa help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from admin guest-rsa help" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from admin guest-rsa help" -s h -l help -d 'Print help'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from admin guest-rsa help" -f -a "admin" -d 'Attributes through a mounted tree, 10,000 mediated devices, memory of an idle daemon; exits 1 when a goal is missed'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from admin guest-rsa help" -f -a "guest-rsa" -d 'RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_seen_subcommand_from admin guest-rsa help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -l smoke -d 'Small numbers, only to see that it works; goals are not judged'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -s h -l help -d 'Print help'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from guest-rsa" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from guest-rsa" -s h -l help -d 'Print help'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "admin" -d 'Attributes through a mounted tree, 10,000 mediated devices, memory of an idle daemon; exits 1 when a goal is missed'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "guest-rsa" -d 'RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and not __fish_seen_subcommand_from demo serve run hmc status mdev assign unassign mask log why guest insn replay bench help" -f -a "demo" -d 'Show the main job: two guests, each with adapters of its own, do RSA'
@@ -283,4 +288,5 @@ complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_subcommand_from insn" -f -a "dqap" -d 'Dequeue a reply, printed in hex'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_subcommand_from insn" -f -a "rapq" -d 'Reset queue'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_subcommand_from insn" -f -a "zapq" -d 'Reset and zeroize queue'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "admin" -d 'Attributes through a mounted tree, 10,000 mediated devices, memory of an idle daemon; exits 1 when a goal is missed'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand help; and __fish_seen_subcommand_from bench" -f -a "guest-rsa" -d 'RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software'

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `cargo xtask ci` | everything that must hold before a change lands |
 //! | `cargo xtask test [--nightly]` | all tests; fetches what the bigger tiers need under `target/` |
-//! | `cargo xtask bench NAME` | measurements that print ratios |
 //! | `cargo xtask generate [--check]` | man pages, completions and the tree's reference in `docs/`; with `--check` only compares |
+//! | `cargo xtask bench NAME` | measurements that print ratios, or fail when a goal is missed |
+//! | `cargo xtask fuzz [--seconds N] [TARGET]` | fuzzing with cargo-fuzz and a nightly toolchain |
 //! | `cargo xtask tidy` | the architecture's invariants, from `cargo metadata` and the files |
 
 mod bench;
 mod ci;
+mod fuzz;
 mod generate;
 mod roots;
 mod sh;
@@ -20,8 +22,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str =
-    "usage: cargo xtask ci | test [--nightly] | bench guest-rsa | generate [--check] | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench admin|guest-rsa | \
+                     fuzz [--seconds N] [TARGET] | generate [--check] | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +45,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["bench", name] => bench::run(name),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["tidy"] => tidy::run(),
         _ => bail!("{USAGE}"),
     }

@@ -12,6 +12,12 @@ pub(crate) fn root() -> PathBuf {
     root
 }
 
+/// Where cargo builds.
+pub(crate) fn target_dir() -> PathBuf {
+    // Joining an absolute path gives that path.
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// One line for the person who watches.
 #[expect(clippy::print_stderr, reason = "xtask is a program for people")]
 pub(crate) fn say(line: &str) {

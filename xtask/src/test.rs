@@ -17,7 +17,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::roots;
-use crate::sh::{cargo, root, run as sh, say};
+use crate::sh::{cargo, run as sh, say, target_dir};
 
 /// How long the tests may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,17 +28,20 @@ pub(crate) enum Length {
     Nightly,
 }
 
+/// Random sequences against the model in a nightly run; every change tries 2,000.
+const NIGHTLY_SEQUENCES: u32 = 100_000;
+
 /// Fetches what a tier needs.
 type Prepare = fn() -> Result<()>;
 
 /// Folder for what the tiers fetch.
 pub(crate) fn cache() -> PathBuf {
-    root().join("target/cache")
+    target_dir().join("cache")
 }
 
 /// The program of the release profile.
 pub(crate) fn program() -> PathBuf {
-    root().join("target/release/apmatrix")
+    target_dir().join("release/apmatrix")
 }
 
 /// Runs every tier.
@@ -53,9 +56,7 @@ pub(crate) fn run(length: Length) -> Result<()> {
         "apmatrix",
     ]))?;
     if length == Length::Nightly {
-        // Against the model, with shrinking: fifty times as many sequences as every change runs.
-        let properties = ["test", "--release", "-p", "sysfs", "--test", "properties"];
-        sh(cargo(&properties).env("PROPTEST_CASES", "100000"))?;
+        properties(NIGHTLY_SEQUENCES)?;
     }
     sh(&mut cargo(&["build", "--release"]))?;
     sh(&mut cargo(&[
@@ -110,6 +111,16 @@ pub(crate) fn run(length: Length) -> Result<()> {
         bail!("tiers were skipped: {}", skipped.join(", "));
     }
     Ok(())
+}
+
+/// The host against its model, for longer than every change can wait: in release mode, because that is
+/// what takes the time.
+fn properties(sequences: u32) -> Result<()> {
+    say(&format!("properties: {sequences} sequences"));
+    sh(
+        cargo(&["test", "--release", "-p", "sysfs", "--test", "properties"])
+            .env("PROPTEST_CASES", sequences.to_string()),
+    )
 }
 
 /// A test runs as an ordinary user. udev gives everybody /dev/fuse; a bare container may not.

@@ -13,6 +13,7 @@
 //! | [`scenario`] | files of faults with times |
 //! | `state` | the journal: what survives the death of the process |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
+//! | [`fuzzing`] | what is fuzzed of the program itself |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
 //! | `replay` | recorded transcripts against the tree |
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod demo;
 mod emulator;
 mod explain;
 mod fuse;
+pub mod fuzzing;
 pub mod image;
 pub mod launch;
 pub mod namespace;

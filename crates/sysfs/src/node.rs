@@ -4,6 +4,9 @@ use arch::{Apid, Apqn};
 use bus::Device;
 use matrix::Serial;
 
+use crate::attributes::table;
+use crate::layout;
+
 macro_rules! dirs {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A kind of directory. Where many exist (cards, queues, mdevs) the node's number says which.
@@ -157,6 +160,19 @@ impl Node {
     #[must_use]
     pub const fn entry(self) -> Entry {
         self.entry
+    }
+
+    /// Whether the name is there for as long as the directory that it stands in: directories that are
+    /// not named after something, and attributes that are always present.
+    #[must_use]
+    pub fn name_lasts(self) -> bool {
+        match self.entry {
+            Entry::Itself => !layout::is_numbered(self.dir),
+            Entry::Attribute(row) => table(self.dir)
+                .get(usize::from(row))
+                .is_some_and(|row| row.when.is_empty()),
+            Entry::Link(_) | Entry::DeviceLink => false,
+        }
     }
 
     /// The inode number, never 0: directory kind in bits 63..56, entry in bits 55..48, number in bits

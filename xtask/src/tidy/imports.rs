@@ -31,6 +31,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["arch"]),
+    // Only tests and fuzzing use it, so it may know every library that reads bytes of others.
+    (
+        "fuzztargets",
+        &["arch", "device", "machine", "matrix", "sysfs"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -75,7 +75,7 @@ impl Control {
         };
         let image = || Image {
             spec: machine.config().to_string(),
-            host: host.save(),
+            host: host.clone(),
         };
         journal.ready(image).map_err(CommitError::NotKept)
     }
@@ -123,7 +123,7 @@ impl Control {
         }
         self.host = next;
         let outcome = self.publish(effects);
-        self.compact_if_long();
+        self.shorten_journal();
         Ok(outcome)
     }
 
@@ -167,12 +167,12 @@ impl Control {
         self.journal.as_mut().map(Journal::fall_behind);
     }
 
-    fn compact_if_long(&mut self) {
+    fn shorten_journal(&mut self) {
         let (host, machine) = (&self.host, &self.desk.machine);
         if let Some(journal) = &mut self.journal {
-            journal.compact_if_long(|| Image {
+            journal.shorten(|| Image {
                 spec: machine.config().to_string(),
-                host: host.save(),
+                host: host.clone(),
             });
         }
     }

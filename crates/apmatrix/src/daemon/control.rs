@@ -23,7 +23,7 @@ use matrix::{BootConfig, Command, Effect, Group, Host, MdevUuid, Outcome, VmId};
 
 use super::commit::Keep;
 use super::link::SessionLink;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, Paths};
 use super::platform::MachinePlatform;
 use super::refusals::Asker;
 use super::{Desk, faults, hmc};
@@ -139,9 +139,11 @@ impl Sockets {
     /// Listens for a device of this IOMMU group. Without its socket a device can be administered but
     /// not opened.
     pub(super) fn add(&self, mdev: MdevUuid, group: Group) {
-        let path = self.run_dir.mdev_socket(&mdev.to_string());
-        let group = self.run_dir.vfio().join(group.to_string());
-        if let Err(error) = self.listeners.add(mdev, path, group) {
+        let paths = Paths {
+            socket: self.run_dir.mdev_socket(&mdev.to_string()),
+            group: self.run_dir.vfio().join(group.to_string()),
+        };
+        if let Err(error) = self.listeners.add(mdev, paths) {
             tracing::error!(%mdev, "the device cannot be opened: {error:#}");
         }
     }
@@ -225,7 +227,7 @@ impl Control {
         if let Some(journal) = self.journal {
             journal.finish(&Image {
                 spec: self.desk.machine.config().to_string(),
-                host: self.host.save(),
+                host: self.host.clone(),
             });
         }
     }

@@ -129,7 +129,11 @@ impl Machinery {
         Ok(Self::parse(&path.display().to_string(), &text)?)
     }
 
-    fn parse(file: &str, text: &str) -> Result<Self, MachineFileError> {
+    /// Parses the text of a machine file; `file` is used in errors only.
+    ///
+    /// # Errors
+    /// With file, line and reason.
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, MachineFileError> {
         let source = Source { file, text };
         let document: Document =
             toml::from_str(text).map_err(|error| source.error(error.span(), error.message()))?;

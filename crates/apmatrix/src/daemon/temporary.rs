@@ -1,7 +1,7 @@
 //! A daemon for one occasion: in directories of its own that vanish with it.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
@@ -23,17 +23,29 @@ impl TemporaryDaemon {
     /// # Errors
     /// Those of [`Daemon::start`].
     pub(crate) fn start(machine: Machinery, mounts: bool) -> Result<Self> {
+        Self::start_below(
+            &std::env::temp_dir(),
+            Persistence::Forgotten(machine),
+            mounts,
+        )
+    }
+
+    /// Starts a daemon in a directory of its own below `base`.
+    ///
+    /// # Errors
+    /// Those of [`Daemon::start`].
+    pub(crate) fn start_below(base: &Path, persistence: Persistence, mounts: bool) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("apmatrix-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
+        let dir = base.join(name);
         std::fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         // From here on the directory is removed, also when the daemon does not start.
         let mut temporary = Self { daemon: None, dir };
         temporary.daemon = Some(Daemon::start(&Options {
             run_dir: RunDir::choose(Some(&temporary.dir.join("run")))?,
             state_dir: temporary.dir.join("state"),
-            persistence: Persistence::Forgotten(machine),
+            persistence,
             mounts,
             own_namespace: false,
         })?);

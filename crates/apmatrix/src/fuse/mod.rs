@@ -7,7 +7,9 @@
 //! - Each write(2) is one store, whatever the file position; at most a page is taken.
 //! - Truncation and `O_CREAT` on an existing attribute are accepted and mean nothing.
 //! - Reads of one open file come from the text as it was when it was read from its beginning.
-//! - Nothing is cached by the kernel: names appear and disappear with the write that causes it.
+//! - The kernel caches only names that are there for as long as their directory: all others appear and
+//!   disappear with the write that causes it. What a node is like (mode, owner) never changes, and a node
+//!   is never another one later, so the kernel may remember that; it saves most round trips.
 
 mod mount;
 
@@ -29,8 +31,10 @@ use sysfs::{Kind, Node, PAGE, Tree};
 use crate::daemon::{Asker, Desk};
 pub(crate) use mount::{clear_stale, mount};
 
-/// Nothing may be cached.
-const TTL: Duration = Duration::ZERO;
+/// For names that can go at any time.
+const NOT_CACHED: Duration = Duration::ZERO;
+/// For what never changes.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 /// The tree of one daemon.
 #[derive(Debug)]
@@ -134,17 +138,24 @@ impl Filesystem for TreeFs {
         let found = self.with_node(parent, |tree, parent| {
             let name = name.to_str().ok_or(Errno::ENOENT)?;
             let node = tree.lookup(parent, name).ok_or(Errno::ENOENT)?;
-            self.attr(tree, node)
+            Ok((node, self.attr(tree, node)?))
         });
         match found {
-            Ok(attr) => reply.entry(&TTL, &attr, Generation(0)),
+            Ok((node, attr)) => {
+                let name_lasts = if node.name_lasts() {
+                    FOR_EVER
+                } else {
+                    NOT_CACHED
+                };
+                reply.entry_with_ttls(&FOR_EVER, &name_lasts, &attr, Generation(0));
+            }
             Err(errno) => reply.error(fuse_errno(errno)),
         }
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match self.with_node(ino, |tree, node| self.attr(tree, node)) {
-            Ok(attr) => reply.attr(&TTL, &attr),
+            Ok(attr) => reply.attr(&FOR_EVER, &attr),
             Err(errno) => reply.error(fuse_errno(errno)),
         }
     }
@@ -252,8 +263,9 @@ impl Filesystem for TreeFs {
             });
     }
 
+    /// There is nothing to flush; after this answer the kernel closes files without asking.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        reply.error(fuser::Errno::ENOSYS);
     }
 
     fn release(

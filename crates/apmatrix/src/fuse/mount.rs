@@ -45,7 +45,8 @@ pub(crate) fn mount(tree: TreeFs, target: &Path) -> Result<BackgroundSession> {
 
 /// Unmounts what a killed daemon left at `target`, if anything.
 pub(crate) fn clear_stale(target: &Path) {
-    let is_stale = std::fs::metadata(target)
+    // Opening asks the daemon; what a node is like the kernel may still know from a dead one.
+    let is_stale = std::fs::read_dir(target)
         .err()
         .and_then(|error| error.raw_os_error())
         .is_some_and(|errno| errno == rustix::io::Errno::NOTCONN.raw_os_error());

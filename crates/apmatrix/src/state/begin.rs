@@ -9,8 +9,9 @@ use matrix::{BootConfig, Command, Host};
 
 use super::entry::{Entry, Step};
 use super::frame;
-use super::journal::{Image, Journal};
+use super::journal::Journal;
 use super::rows::{self, Origin, Row, Snapshot};
+use super::snapshot::Image;
 use super::store::Store;
 use crate::daemon::{MachinePlatform, Machinery};
 
@@ -77,7 +78,7 @@ fn begin_new(
     let host = Host::boot(&boot, &mut platform);
     let image = Image {
         spec: machine.config().to_string(),
-        host: host.save(),
+        host: host.clone(),
     };
     let journal = Journal::create(store, origin, &image)?;
     Ok(Begun {
@@ -219,9 +220,9 @@ mod tests {
         begun.journal.append(&entry).unwrap();
         begun.host = next;
         let (host, machine) = (&begun.host, &begun.machine);
-        begun.journal.compact_if_long(|| Image {
+        begun.journal.shorten(|| Image {
             spec: machine.config().to_string(),
-            host: host.save(),
+            host: host.clone(),
         });
     }
 

@@ -10,36 +10,27 @@
 //! `Behind` means that the file may lack what the host has, or hold a part of a record. The next
 //! command first writes the whole state to a new file; until that succeeds nothing is accepted.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use matrix::Saved;
 
 use super::entry::Entry;
 use super::frame::{self, Chain};
-use super::rows::{self, Origin};
+use super::rows::Origin;
+use super::snapshot::{self, Image, Pending};
 use super::store::Store;
 use super::syncer::Syncer;
 
 /// Fewer entries than this are not worth a new snapshot.
 const MIN_ENTRIES: usize = 4096;
 
-/// What is to be kept: the hardware's SPEC and the host.
-#[derive(Debug)]
-pub(crate) struct Image {
-    /// The hardware as a SPEC.
-    pub(crate) spec: String,
-    /// The host.
-    pub(crate) host: Saved,
-}
-
 /// The journal that a daemon appends to.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    /// Before the store: it must end before the directory is given up.
+    pending: Option<Pending>,
     store: Store,
     origin: Origin,
     file: Arc<File>,
@@ -64,12 +55,16 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn create(store: Store, origin: Origin, image: &Image) -> Result<Self> {
-        let written = write_snapshot(&store, &origin, image)?;
+        let written = snapshot::write(&store.new_journal(), &origin, image)?;
+        store.put_in_place()?;
+        store.sync()?;
+        let file = Arc::new(written.file);
         Ok(Self {
-            syncer: Syncer::start(Arc::clone(&written.file))?,
+            syncer: Syncer::start(Arc::clone(&file), store.open_dir()?)?,
+            pending: None,
             store,
             origin,
-            file: written.file,
+            file,
             chain: written.chain,
             health: Health::Sound,
             entries: 0,
@@ -99,11 +94,12 @@ impl Journal {
                 .with_context(|| format!("cannot drop a torn record of {}", path.display()))?;
         }
         let file = Arc::new(file);
-        let syncer = Syncer::start(Arc::clone(&file))?;
+        let syncer = Syncer::start(Arc::clone(&file), store.open_dir()?)?;
         // What is there may not be durable yet: the last daemon may have been killed.
         syncer.written();
         Ok(Self {
             syncer,
+            pending: None,
             store,
             origin,
             file,
@@ -139,7 +135,8 @@ impl Journal {
         }
         let mut chain = self.chain;
         let mut record = Vec::with_capacity(128);
-        frame::put(&mut record, &mut chain, &serde_json::to_string(entry)?);
+        let payload = serde_json::to_string(entry)?;
+        frame::put(&mut record, &mut chain, &payload);
         let written = (&*self.file).write(&record);
         match written {
             Ok(length) if length == record.len() => {}
@@ -154,6 +151,9 @@ impl Journal {
         }
         self.chain = chain;
         self.entries += 1;
+        if let Some(pending) = &mut self.pending {
+            pending.note(payload);
+        }
         self.syncer.written();
         Ok(())
     }
@@ -163,15 +163,38 @@ impl Journal {
         self.health = Health::Behind;
     }
 
-    /// Writes a new snapshot if there are many entries. That it fails harms nobody.
-    pub(crate) fn compact_if_long(&mut self, image: impl FnOnce() -> Image) {
-        if self.entries < self.limit || self.health == Health::Behind {
+    /// Keeps the file short: begins a new snapshot when there are many entries, and lets it take the
+    /// journal's place when it is ready. That it fails harms nobody.
+    pub(crate) fn shorten(&mut self, image: impl FnOnce() -> Image) {
+        if self.health == Health::Behind {
             return;
         }
-        if let Err(error) = self.compact(&image()) {
+        let shortened = match self.pending.take_if(|pending| pending.is_ready()) {
+            Some(ready) => self.replace(ready),
+            None if self.pending.is_none() && self.entries >= self.limit => {
+                let (path, origin) = (self.store.new_journal(), self.origin.clone());
+                Pending::start(path, origin, image())
+                    .map(|pending| self.pending = Some(pending))
+                    .context("cannot start a thread")
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = shortened {
             tracing::warn!("the journal goes on growing: {error:#}");
             self.limit = self.entries.saturating_mul(2);
         }
+    }
+
+    /// A snapshot that is ready takes the journal's place; it becomes durable there with the next sync.
+    fn replace(&mut self, ready: Pending) -> Result<()> {
+        let (written, entries) = ready.finish()?;
+        self.store.put_in_place()?;
+        self.file = Arc::new(written.file);
+        self.syncer.replace(Arc::clone(&self.file));
+        self.chain = written.chain;
+        self.entries = entries;
+        self.limit = written.rows.max(MIN_ENTRIES);
+        Ok(())
     }
 
     /// Writes a new snapshot in place of all entries, durably.
@@ -179,9 +202,13 @@ impl Journal {
     /// # Errors
     /// When it cannot be written; the old file stays.
     fn compact(&mut self, image: &Image) -> Result<()> {
-        let written = write_snapshot(&self.store, &self.origin, image)?;
-        self.syncer.replace(Arc::clone(&written.file));
-        self.file = written.file;
+        // It lacks what made the journal fall behind, and writes to the same file.
+        drop(self.pending.take());
+        let written = snapshot::write(&self.store.new_journal(), &self.origin, image)?;
+        self.store.put_in_place()?;
+        self.store.sync()?;
+        self.file = Arc::new(written.file);
+        self.syncer.restart(Arc::clone(&self.file));
         self.chain = written.chain;
         self.health = Health::Sound;
         self.entries = 0;
@@ -200,49 +227,59 @@ impl Journal {
     }
 }
 
-/// A snapshot that took the journal's place.
-struct Written {
-    file: Arc<File>,
-    chain: Chain,
-    rows: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::begin::{Begun, begin};
+    use super::*;
+    use machine::Machine;
+    use matrix::Command;
+    use std::fs;
+    use std::path::Path;
 
-/// Writes a snapshot beside the journal, makes it durable, and puts it in the journal's place.
-fn write_snapshot(store: &Store, origin: &Origin, image: &Image) -> Result<Written> {
-    let (mut text, mut chain) = (frame::header().into_bytes(), Chain::default());
-    let rows = rows::rows(origin, &image.spec, &image.host);
-    for row in &rows {
-        frame::put(&mut text, &mut chain, &serde_json::to_string(row)?);
+    fn start(dir: &Path) -> Begun {
+        begin(dir, None, false, |partition| {
+            Ok(Arc::new(Machine::new(partition, Box::new(|_| {}))?))
+        })
+        .unwrap()
     }
-    let (new, path) = (store.new_journal(), store.journal());
-    let file = write_durably(&new, &text)
-        .with_context(|| format!("cannot write {}", new.display()))
-        .inspect_err(|_| drop(fs::remove_file(&new)))?;
-    fs::rename(&new, &path).with_context(|| format!("cannot replace {}", path.display()))?;
-    // The rename itself becomes durable with the directory. Without it a power failure would bring
-    // the old file back, and what is appended to the new one would be lost.
-    File::open(store.dir())
-        .and_then(|dir| dir.sync_all())
-        .with_context(|| format!("cannot make {} durable", store.dir().display()))?;
-    Ok(Written {
-        file: Arc::new(file),
-        chain,
-        rows: rows.len(),
-    })
-}
 
-fn write_durably(path: &Path, text: &[u8]) -> io::Result<File> {
-    // What a daemon left behind that died here.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    /// The daemon could die after every write: with a snapshot on its way, just before and just after
+    /// it took the journal's place. What a new daemon reads is the host that was answered.
+    #[test]
+    fn a_snapshot_takes_over_while_the_journal_goes_on() {
+        let name = format!("apmatrix-journal-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        drop(fs::remove_dir_all(&dir));
+        let (alive, dead) = (dir.join("alive"), dir.join("dead"));
+        let mut begun = start(&alive);
+        let (mut number, mut taken_over, mut with_notes) = (0, 0, 0);
+        while taken_over < 5 || with_notes == 0 {
+            begun.journal.limit = 3;
+            number += 1;
+            assert!(number < 10_000, "{taken_over} snapshots, {with_notes} late");
+            let uuid = format!("00000000-0000-0000-0000-{number:012}");
+            let command = Command::CreateMdev(uuid.parse().unwrap());
+            let mut next = begun.host.clone();
+            next.apply(command.clone(), &mut begun.platform).unwrap();
+            let entry = Entry::of(&command, &next).unwrap();
+            begun.journal.append(&entry).unwrap();
+            begun.host = next;
+            let spec = begun.machine.config().to_string();
+            let host = begun.host.clone();
+            let pending = begun.journal.pending.is_some();
+            begun.journal.shorten(|| Image { spec, host });
+            if pending && begun.journal.pending.is_none() {
+                taken_over += 1;
+                with_notes += u32::from(begun.journal.entries > 0);
+            }
+            fs::create_dir_all(&dead).unwrap();
+            fs::copy(alive.join("journal"), dead.join("journal")).unwrap();
+            let again = start(&dead);
+            assert!(again.host == begun.host, "another host came back");
+            drop(again);
+            fs::remove_dir_all(&dead).unwrap();
+        }
+        drop(begun);
+        fs::remove_dir_all(dir).unwrap();
     }
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    Ok(file)
 }

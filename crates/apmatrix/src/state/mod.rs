@@ -15,7 +15,8 @@
 //! | `rows` | the snapshot |
 //! | `text` | how masks and names stand in a record |
 //! | `store` | the directory: files, lock, what is put aside |
-//! | `journal` | appending and compacting |
+//! | `journal` | appending, and keeping the file short |
+//! | `snapshot` | writing a snapshot while the journal goes on |
 //! | `syncer` | fsync on a timer |
 //! | `begin` | starting with or without a state |
 //!
@@ -26,10 +27,12 @@ mod entry;
 mod frame;
 mod journal;
 mod rows;
+mod snapshot;
 mod store;
 mod syncer;
 mod text;
 
 pub(crate) use begin::begin;
 pub(crate) use entry::Entry;
-pub(crate) use journal::{Image, Journal};
+pub(crate) use journal::Journal;
+pub(crate) use snapshot::Image;

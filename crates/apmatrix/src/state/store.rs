@@ -55,9 +55,33 @@ impl Store {
         })
     }
 
-    /// The directory.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    /// The directory, to make its names durable.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn open_dir(&self) -> Result<File> {
+        File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))
+    }
+
+    /// The new journal becomes the journal.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub(super) fn put_in_place(&self) -> Result<()> {
+        let path = self.journal();
+        fs::rename(self.new_journal(), &path)
+            .with_context(|| format!("cannot replace {}", path.display()))
+    }
+
+    /// Makes the directory's names durable. Without it a power failure would bring the old journal
+    /// back, and what was appended to the new one would be lost.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.open_dir()?
+            .sync_all()
+            .with_context(|| format!("cannot make {} durable", self.dir.display()))
     }
 
     /// The journal.

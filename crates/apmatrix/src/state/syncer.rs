@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,19 +23,24 @@ pub(super) struct Syncer {
 
 #[derive(Debug)]
 struct Shared {
+    dir: File,
     file: Mutex<Arc<File>>,
+    /// The file has taken another one's place in the directory.
+    renamed: AtomicBool,
     written: AtomicBool,
     failed: AtomicBool,
 }
 
 impl Syncer {
-    /// Starts to sync `file`.
+    /// Starts to sync `file` in `dir`.
     ///
     /// # Errors
     /// When there is no thread left.
-    pub(super) fn start(file: Arc<File>) -> Result<Self> {
+    pub(super) fn start(file: Arc<File>, dir: File) -> Result<Self> {
         let shared = Arc::new(Shared {
+            dir,
             file: Mutex::new(file),
+            renamed: AtomicBool::new(false),
             written: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
@@ -61,14 +66,17 @@ impl Syncer {
         self.shared.written.store(true, Ordering::Release);
     }
 
-    /// From now on it is this file, which is durable as it is.
+    /// From now on it is this file, whose end and name are not durable yet.
     pub(super) fn replace(&self, file: Arc<File>) {
-        let mut current = self
-            .shared
-            .file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = file;
+        *self.shared.current() = file;
+        self.shared.renamed.store(true, Ordering::Release);
+        self.shared.written.store(true, Ordering::Release);
+    }
+
+    /// From now on it is this file, which is durable as it is; earlier failures do not matter any more.
+    pub(super) fn restart(&self, file: Arc<File>) {
+        *self.shared.current() = file;
+        self.shared.renamed.store(false, Ordering::Release);
         self.shared.written.store(false, Ordering::Release);
         self.shared.failed.store(false, Ordering::Release);
     }
@@ -89,15 +97,24 @@ impl Shared {
         if !self.written.swap(false, Ordering::AcqRel) {
             return;
         }
-        let file = Arc::clone(&self.file.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = file.sync_data() {
+        let file = Arc::clone(&self.current());
+        let synced = file.sync_data().and_then(|()| {
+            if self.renamed.swap(false, Ordering::AcqRel) {
+                self.dir.sync_all()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = synced {
             // The kernel may have dropped what it could not write: only a new file helps.
             tracing::error!("the state cannot be made durable: {error}");
-            let current = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            if Arc::ptr_eq(&current, &file) {
+            if Arc::ptr_eq(&self.current(), &file) {
                 self.failed.store(true, Ordering::Release);
             }
         }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -50,7 +50,6 @@ impl Serve {
         if own_namespace {
             namespace::become_private_root()?;
         }
-        raise_descriptor_limit();
         let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot wait for signals")?;
         let run_dir = context.run_dir.clone();
         let options = Options {
@@ -73,19 +72,6 @@ impl Serve {
         signals.forever().next();
         daemon.stop();
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Each mediated device costs a descriptor: as many as the system allows.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let limit = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the number of devices stays limited: {error}");
     }
 }
 

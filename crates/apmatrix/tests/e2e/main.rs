@@ -15,6 +15,7 @@ mod instance;
 mod tier;
 
 mod attributes;
+mod bench;
 mod busy;
 mod cli;
 mod discovery;

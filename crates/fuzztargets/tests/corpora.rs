@@ -1,0 +1,44 @@
+//! Every committed input of every target of this crate.
+
+use fuzztargets::corpus::replay;
+use fuzztargets::{texts, wire};
+
+#[test]
+fn masks() {
+    replay("masks", texts::masks);
+}
+
+#[test]
+fn numbers() {
+    replay("numbers", texts::numbers);
+}
+
+#[test]
+fn names() {
+    replay("names", texts::names);
+}
+
+#[test]
+fn spec() {
+    replay("spec", texts::spec);
+}
+
+#[test]
+fn frames() {
+    replay("frames", wire::frames);
+}
+
+#[test]
+fn outcomes() {
+    replay("outcomes", wire::outcomes);
+}
+
+#[test]
+fn versions() {
+    replay("versions", wire::versions);
+}
+
+#[test]
+fn sessions() {
+    replay("sessions", wire::sessions);
+}
