@@ -25,6 +25,9 @@ _apmatrix() {
             apmatrix,demo)
                 cmd="apmatrix__subcmd__demo"
                 ;;
+            apmatrix,dissect)
+                cmd="apmatrix__subcmd__dissect"
+                ;;
             apmatrix,guest)
                 cmd="apmatrix__subcmd__guest"
                 ;;
@@ -46,8 +49,14 @@ _apmatrix() {
             apmatrix,mdev)
                 cmd="apmatrix__subcmd__mdev"
                 ;;
+            apmatrix,record)
+                cmd="apmatrix__subcmd__record"
+                ;;
             apmatrix,replay)
                 cmd="apmatrix__subcmd__replay"
+                ;;
+            apmatrix,rerun)
+                cmd="apmatrix__subcmd__rerun"
                 ;;
             apmatrix,run)
                 cmd="apmatrix__subcmd__run"
@@ -115,6 +124,9 @@ _apmatrix() {
             apmatrix__subcmd__help,demo)
                 cmd="apmatrix__subcmd__help__subcmd__demo"
                 ;;
+            apmatrix__subcmd__help,dissect)
+                cmd="apmatrix__subcmd__help__subcmd__dissect"
+                ;;
             apmatrix__subcmd__help,guest)
                 cmd="apmatrix__subcmd__help__subcmd__guest"
                 ;;
@@ -136,8 +148,14 @@ _apmatrix() {
             apmatrix__subcmd__help,mdev)
                 cmd="apmatrix__subcmd__help__subcmd__mdev"
                 ;;
+            apmatrix__subcmd__help,record)
+                cmd="apmatrix__subcmd__help__subcmd__record"
+                ;;
             apmatrix__subcmd__help,replay)
                 cmd="apmatrix__subcmd__help__subcmd__replay"
+                ;;
+            apmatrix__subcmd__help,rerun)
+                cmd="apmatrix__subcmd__help__subcmd__rerun"
                 ;;
             apmatrix__subcmd__help,run)
                 cmd="apmatrix__subcmd__help__subcmd__run"
@@ -419,7 +437,7 @@ _apmatrix() {
 
     case "${cmd}" in
         apmatrix)
-            opts="-h -V --run-dir --help --version demo serve run hmc status mdev assign unassign mask log why guest insn replay bench help"
+            opts="-h -V --run-dir --help --version demo serve run hmc status mdev assign unassign mask log why guest insn record dissect rerun replay bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -579,6 +597,24 @@ _apmatrix() {
                     COMPREPLY=($(compgen -W "embedded linux" -- "${cur}"))
                     return 0
                     ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__dissect)
+            opts="-v -h --verbose --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -793,7 +829,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help)
-            opts="demo serve run hmc status mdev assign unassign mask log why guest insn replay bench help"
+            opts="demo serve run hmc status mdev assign unassign mask log why guest insn record dissect rerun replay bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -863,6 +899,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__dissect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1366,7 +1416,35 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__help__subcmd__replay)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__rerun)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2448,6 +2526,32 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__record)
+            opts="-o -h --out --secrets --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__replay)
             opts="-h --in-process --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2455,6 +2559,28 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__rerun)
+            opts="-h --machine --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --machine)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -15,6 +15,7 @@
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
 //! | [`fuzzing`] | what is fuzzed of the program itself |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
+//! | [`record`] | recordings of AP traffic: the file, its reader, as text, once more |
 //! | `replay` | recorded transcripts against the tree |
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod fuzzing;
 pub mod image;
 pub mod launch;
 pub mod namespace;
+pub mod record;
 mod replay;
 pub mod rundir;
 pub mod scenario;

@@ -8,6 +8,7 @@ mod client;
 mod protocol;
 
 pub use client::ask;
+pub(crate) use client::open;
 pub use protocol::{
     AdapterView, CardCount, ConsoleView, FaultView, Refusal, Request, Response, Writer,
 };

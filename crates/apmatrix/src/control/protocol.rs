@@ -69,6 +69,13 @@ pub enum Request {
         /// A fault's number, a queue as `05.0004`, or `all`.
         which: String,
     },
+    /// Record a mediated device on this connection, until the client shuts its sending half.
+    Record {
+        /// The device.
+        mdev: String,
+        /// With operands, keys and results.
+        secrets: bool,
+    },
     /// Boot the partition anew.
     Ipl,
     /// The last refusals, oldest first.
@@ -89,6 +96,8 @@ pub enum Response {
     Injected(u64),
     /// The faults that are not over, by queue and age.
     Faults(Vec<FaultView>),
+    /// What follows on this connection are the bytes of a recording (`docs/record.md`).
+    Recording,
     /// Not done, for this reason.
     Refused(String),
 }

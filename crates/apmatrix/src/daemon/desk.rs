@@ -11,6 +11,7 @@ use sysfs::{Node, Tree};
 
 use super::control::{Answer, Event};
 use super::faults::FaultTimer;
+use super::recorders::Recorders;
 use super::refusals::{Asker, Refusals};
 use crate::control::{Request, Response};
 
@@ -22,6 +23,7 @@ pub(crate) struct Desk {
     pub(super) machine: Arc<Machine>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) fault_timer: FaultTimer,
+    pub(super) recorders: Arc<Recorders>,
 }
 
 impl Desk {

@@ -25,6 +25,7 @@ mod link;
 mod listeners;
 mod machine_file;
 mod platform;
+mod recorders;
 mod refusals;
 mod session;
 mod start;

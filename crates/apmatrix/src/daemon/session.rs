@@ -12,6 +12,7 @@ use matrix::{MdevUuid, VmId};
 use super::Desk;
 use super::control::Event;
 use super::link::SessionLink;
+use super::recorders::Recorded;
 
 /// Facilities that a guest can have. Adapter interruptions are not delivered yet.
 const OFFERED: Facilities = Facilities::APQCI.union(Facilities::APFT);
@@ -38,6 +39,7 @@ pub(crate) struct MdevSession {
     cpu: GuestCpu<Arc<Machine>>,
     link: Arc<SessionLink>,
     grant: Grant,
+    recorded: Recorded,
 }
 
 impl DeviceBackend for MdevBackend {
@@ -84,6 +86,7 @@ impl DeviceBackend for MdevBackend {
                 crycb_format: format,
                 apxa: apxa && format == CrycbFormat::Format2,
             },
+            recorded: Recorded::default(),
         })
     }
 }
@@ -94,7 +97,13 @@ impl DeviceSession for MdevSession {
     }
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
-        self.cpu.execute(instruction, reply)
+        let recorders = &self.desk.recorders;
+        self.recorded.run(
+            recorders,
+            self.mdev,
+            (instruction, reply),
+            |instruction, reply| self.cpu.execute(instruction, reply),
+        )
     }
 
     fn apcb(&self) -> ApcbView {

@@ -91,6 +91,7 @@ impl Daemon {
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
             fault_timer: FaultTimer::start(&machine)?,
+            recorders: Arc::default(),
         };
         let broken = desk.control.clone();
         engines::start(&machine, work, &desk.fault_timer, move |apid| {
@@ -109,10 +110,7 @@ impl Daemon {
             .name("control".into())
             .spawn(move || control.run(&inbox))
             .context("cannot start the control thread")?;
-        let console = desk.clone();
-        let console = console_server::serve(&run_dir.control_socket(), move |request| {
-            console.console(request)
-        })?;
+        let console = console_server::serve(&run_dir.control_socket(), desk.clone())?;
 
         let mounted = if options.mounts {
             let owner = (

@@ -28,6 +28,7 @@ mod libvirt;
 mod linux_guest;
 mod mdevctl;
 mod persistence;
+mod record;
 mod revoke;
 mod s390_tools;
 mod udev;
