@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use arch::{
-    ApInstructions, ApType, Apcb, Apid, Apqn, CardMode, CrycbFormat, Facilities, ResponseCode,
+    ApInstructions, ApType, Apcb, Apid, Apqn, AqicControl, CardMode, CrycbFormat, Facilities,
+    Instruction, ResponseCode,
 };
-use machine::faults::{InjectError, Order};
+use machine::faults::{InjectError, Mnemonic, Order};
 use machine::{AdapterConfig, GuestId, Machine, PartitionConfig, Ran, Scratch};
 
 const APQN: Apqn = Apqn::new(5, 4);
@@ -86,6 +87,48 @@ fn response_codes_hit_their_instruction_as_often_as_ordered() {
     assert!(!machine.clear_fault(faults[0].id));
     assert_eq!(machine.host().tapq(APQN, true).0.code, ResponseCode::NORMAL);
     assert_eq!(ask(&machine), Ok(HEALTHY.to_vec()));
+}
+
+#[test]
+fn each_instruction_can_be_hit_and_only_it() {
+    let apqn = APQN;
+    let control = AqicControl::DISABLE;
+    let instructions = [
+        Instruction::Tapq {
+            apqn,
+            facilities: true,
+        },
+        Instruction::Rapq { apqn, force: false },
+        Instruction::Zapq { apqn, force: false },
+        Instruction::Aqic {
+            apqn,
+            control,
+            nib: 0,
+        },
+        Instruction::Qact { apqn, info: 0 },
+        Instruction::Nqap {
+            apqn,
+            psmid: 1,
+            special: false,
+            message: &[1],
+        },
+        Instruction::Dqap { apqn },
+    ];
+    for mnemonic in Mnemonic::ALL {
+        let machine = machine();
+        inject(&machine, &format!("05.0004 rc {} 16", mnemonic.name()));
+        // The one that is hit comes last: none before uses the fault up.
+        let of = |instruction: &&Instruction<'_>| Mnemonic::of(instruction) == Some(mnemonic);
+        let others = instructions.iter().filter(|instruction| !of(instruction));
+        let mut guest = machine.guest(GUEST);
+        for instruction in others.chain(instructions.iter().filter(of)) {
+            let outcome = guest.execute(instruction, &mut [0; 8]);
+            let code = outcome.status().unwrap().code;
+            let is_hit = code == ResponseCode::FACILITY_MISSING;
+            assert_eq!(is_hit, of(&instruction), "{instruction:?}: {code}");
+        }
+        assert!(machine.faults().is_empty());
+    }
 }
 
 #[test]
