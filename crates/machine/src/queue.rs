@@ -125,6 +125,11 @@ impl Queue {
         (!state.is_orphan(&job)).then(|| (self.withheld.keep(job), more))
     }
 
+    /// Whether a reply is still withheld.
+    pub(crate) fn withholds(&self, ticket: Ticket) -> bool {
+        self.withheld.holds(ticket)
+    }
+
     /// Posts a reply that was withheld, if it still is.
     pub(crate) fn release(&self, ticket: Ticket) -> Option<Finished> {
         let mut state = lock(&self.state);

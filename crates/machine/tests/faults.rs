@@ -214,7 +214,9 @@ fn a_withheld_reply_does_not_survive_a_reset_or_an_unplug() {
         let Ran::Withheld { ticket, .. } = ran else {
             panic!("{ran:?}");
         };
+        assert!(machine.withholds(APQN, ticket));
         end(&machine);
+        assert!(!machine.withholds(APQN, ticket));
         assert_eq!(machine.release(APQN, ticket), Ran::Idle);
     }
 }

@@ -22,6 +22,9 @@ use machine::faults::{FaultId, Order, Ticket};
 
 use crate::control::{FaultView, Response};
 
+/// Entries of the timer above which it is looked whether they still mean anything.
+const LIMIT: usize = 1024;
+
 /// What is to be done when its time has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Due {
@@ -57,25 +60,55 @@ impl FaultTimer {
     }
 }
 
+/// What waits for its time.
+#[derive(Default)]
+struct Waiting {
+    due: BinaryHeap<Reverse<(Instant, Due)>>,
+    /// How long the list may become before it is looked through.
+    limit: usize,
+}
+
+impl Waiting {
+    fn next(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Adds an entry. A guest that resets its queue again and again leaves an entry for each slow reply
+    /// that the reset erased: when there are many, those are forgotten. What remains is bounded by what
+    /// all queues hold and by the faults.
+    fn push(&mut self, entry: (Instant, Due), machine: &Machine) {
+        self.due.push(Reverse(entry));
+        if self.due.len() > self.limit {
+            self.due.retain(|Reverse((_, due))| match due {
+                Due::Clear(_) => true,
+                Due::Release(apqn, ticket) => machine.withholds(*apqn, *ticket),
+            });
+            self.limit = 2 * self.due.len() + LIMIT;
+        }
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Due> {
+        let is_due = self.next().is_some_and(|at| at <= now);
+        is_due
+            .then(|| self.due.pop())
+            .flatten()
+            .map(|Reverse((_, due))| due)
+    }
+}
+
 fn run(machine: &Machine, orders: &Receiver<(Instant, Due)>) {
-    let mut waiting = BinaryHeap::new();
+    let mut waiting = Waiting::default();
     loop {
-        let received = match waiting.peek() {
+        let received = match waiting.next() {
             None => orders.recv().map_err(RecvTimeoutError::from),
-            Some(Reverse((at, _))) => {
-                let time: &Instant = at;
-                orders.recv_timeout(time.saturating_duration_since(Instant::now()))
-            }
+            Some(at) => orders.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match received {
-            Ok(order) => waiting.push(Reverse(order)),
+            Ok(order) => waiting.push(order, machine),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        while let Some(Reverse((at, due))) = waiting.peek().copied()
-            && at <= Instant::now()
-        {
-            waiting.pop();
+        while let Some(due) = waiting.pop(Instant::now()) {
             match due {
                 Due::Clear(id) => drop(machine.clear_fault(id)),
                 Due::Release(apqn, ticket) => {
@@ -137,4 +170,37 @@ pub(super) fn clear(machine: &Machine, which: &str) -> Result<Response> {
         "fault {which} is not active: it is over or never was"
     );
     Ok(Response::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arch::{ApInstructions, Apid};
+    use machine::{PartitionConfig, Ran, Scratch};
+
+    #[test]
+    fn replies_that_a_reset_erased_are_forgotten() {
+        let partition = PartitionConfig::parse_spec("card 5 14 A; dom 4").unwrap();
+        let machine = Machine::new(&partition, Box::new(|_| {})).unwrap();
+        let apqn = machine.queues()[0];
+        machine
+            .inject("05.0004 slow 1m until-cleared".parse().unwrap())
+            .unwrap();
+        let (mut waiting, mut scratch) = (Waiting::default(), Scratch::new());
+        let at = Instant::now() + Duration::from_secs(60);
+        waiting.push((at, Due::Clear(FaultId(7))), &machine);
+        for _ in 0..10 * LIMIT {
+            assert_eq!(machine.host().nqap(apqn, 1, false, &[1]).code.0, 0);
+            let Ran::Withheld { ticket, .. } = machine.run_one(apqn, &mut scratch) else {
+                panic!("the fault did not hit");
+            };
+            waiting.push((at, Due::Release(apqn, ticket)), &machine);
+            assert_eq!(machine.host().rapq(apqn).code.0, 0);
+        }
+        assert!(waiting.due.len() <= LIMIT + 4, "{}", waiting.due.len());
+        let kept = |due: &Reverse<(Instant, Due)>| due.0.1 == Due::Clear(FaultId(7));
+        assert!(waiting.due.iter().any(kept));
+        assert_eq!(waiting.pop(Instant::now()), None);
+        assert!(machine.checkstop(Apid(5)).is_ok());
+    }
 }

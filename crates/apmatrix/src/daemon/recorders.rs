@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use arch::{Apqn, Instruction, Outcome};
 use matrix::MdevUuid;
 use rustix::net::RecvFlags;
+use zeroize::Zeroizing;
 
 use super::Desk;
 use crate::control::Response;
@@ -31,7 +32,7 @@ const MOST: usize = 16;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A packet, when it was made, and how many were lost before it.
-type Packet = (Duration, u64, Vec<u8>);
+type Packet = (Duration, u64, Zeroizing<Vec<u8>>);
 
 struct Tap {
     mdev: MdevUuid,

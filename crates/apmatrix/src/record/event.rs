@@ -16,6 +16,7 @@ use arch::{Instruction, Outcome};
 use device::exec::{decode_outcome, decode_request, encode_outcome, encode_request};
 use device::message::HIGHEST_MAX_MESSAGE;
 use zerocopy::IntoBytes;
+use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
 const REQUEST_REDACTED: u8 = 1;
@@ -47,8 +48,8 @@ pub(crate) struct Pieces<'p> {
 }
 
 impl Pieces<'_> {
-    /// The packet.
-    pub(crate) fn encode(&self, secrets: Secrets) -> Vec<u8> {
+    /// The packet. It may hold secrets: it is erased in the end.
+    pub(crate) fn encode(&self, secrets: Secrets) -> Zeroizing<Vec<u8>> {
         let capacity = self.buffer.len();
         let (request, message) = encode_request(
             self.instruction,
@@ -79,7 +80,10 @@ impl Pieces<'_> {
         }
         let request_length = request.as_bytes().len() + message.len();
         let took = u32::try_from(self.took.as_nanos()).unwrap_or(u32::MAX);
-        let mut packet = Vec::with_capacity(HEADER + request_length + 24 + 128 + data.len());
+        // Never grown, so that no part stays behind.
+        let mut packet = Zeroizing::new(Vec::with_capacity(
+            HEADER + request_length + 24 + 128 + data.len(),
+        ));
         packet.extend([VERSION, flags, 0, 0]);
         packet.extend(took.to_le_bytes());
         packet.extend(

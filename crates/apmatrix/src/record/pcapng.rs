@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::event::Secrets;
 
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
@@ -63,8 +65,13 @@ impl Writer {
     }
 
     /// The block of one packet. `dropped` counts all that were lost since the beginning.
-    pub(crate) fn packet(&mut self, at: Duration, dropped: u64, packet: &[u8]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(packet.len() + 48);
+    pub(crate) fn packet(
+        &mut self,
+        at: Duration,
+        dropped: u64,
+        packet: &[u8],
+    ) -> Zeroizing<Vec<u8>> {
+        let mut body = Zeroizing::new(Vec::with_capacity(packet.len() + 48));
         body.extend([0; 4]);
         time(&mut body, at);
         let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
@@ -78,7 +85,7 @@ impl Writer {
             end_of_options(&mut body);
         }
         (self.packets, self.dropped) = (self.packets + 1, dropped);
-        block(PACKET, &body)
+        Zeroizing::new(block(PACKET, &body))
     }
 
     /// The block behind the packets: how many there are and how many were lost in all.

@@ -235,9 +235,13 @@ mod tests {
         };
         let accepted = Outcome::Status(status);
         let first = pieces(&nqap, &accepted, &[]);
-        file.extend(writer.packet(Duration::from_nanos(1 << 33 | 5), 0, &first));
+        file.extend(
+            writer
+                .packet(Duration::from_nanos(1 << 33 | 5), 0, &first)
+                .iter(),
+        );
         let second = pieces(&Instruction::Dqap { apqn }, &dequeued, &reply);
-        file.extend(writer.packet(Duration::from_secs(9), 3, &second));
+        file.extend(writer.packet(Duration::from_secs(9), 3, &second).iter());
         file.extend(writer.tail(Duration::from_secs(10), 4));
         file
     }

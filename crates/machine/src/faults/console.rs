@@ -77,6 +77,13 @@ impl Machine {
             .sum()
     }
 
+    /// Whether the reply of a [`Ran::Withheld`] still waits to be released: a reset or revoke erases it.
+    #[must_use]
+    pub fn withholds(&self, apqn: Apqn, ticket: Ticket) -> bool {
+        self.queue(apqn)
+            .is_some_and(|queue| queue.withholds(ticket))
+    }
+
     /// Posts the withheld reply of [`Ran::Withheld`], unless the queue was reset or revoked
     /// meanwhile: that is [`Ran::Idle`].
     pub fn release(&self, apqn: Apqn, ticket: Ticket) -> Ran {

@@ -37,6 +37,10 @@ impl Withheld {
         Some(jobs.jobs.swap_remove(at).1)
     }
 
+    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
+        lock(&self.0).jobs.iter().any(|(held, _)| *held == ticket)
+    }
+
     /// Erases what the queue does not wait for any more.
     pub(crate) fn erase_orphans(&self, state: &State) {
         lock(&self.0).jobs.retain(|(_, job)| !state.is_orphan(job));
