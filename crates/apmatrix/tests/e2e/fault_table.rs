@@ -1,6 +1,6 @@
 //! What an unmodified Linux does on each fault: the table of `docs/faults.md`, row by row in one guest.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apmatrix::launch::GuestConsole;
 use apmatrix::launch::vectors::VectorFile;
@@ -18,6 +18,15 @@ const COMMAND: Duration = Duration::from_secs(120);
 const QUEUE: &str = "05.0004";
 const OTHER: &str = "05.0047";
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
+
+/// Faults that Linux hides from programs.
+const SCENARIO: &str = "\
+at 0s    inject 05.0004 drop times 5
+at 100ms inject 05.0047 reply-code 10 times 3
+at 200ms inject 05.0004 slow 300ms times 3
+at 400ms inject 05.0047 rc nqap 02 times 2
+at 500ms inject 05.0004 rc dqap 10 times 10
+";
 
 /// A guest whose only usable queue is [`QUEUE`].
 struct Bench<'i> {
@@ -156,6 +165,25 @@ impl Bench<'_> {
         assert_eq!(online, "0\n1\n");
     }
 
+    /// Four programs make requests while a scenario runs: each result is right, or the first wrong one
+    /// or error ends its program.
+    fn transient_faults_reach_no_program(&mut self) {
+        let before = self.instance.requests();
+        self.run("( (apclient bench /extra/one --seconds 5 --requesters 4 > /tmp/bench 2>&1; echo $? > /tmp/bench.end) > /dev/null 2>&1 & )");
+        let start = Instant::now();
+        while self.instance.requests() == before {
+            assert!(start.elapsed() < COMMAND, "the programs make no requests");
+        }
+        let file = self.instance.file("scenario", SCENARIO);
+        self.hmc(&format!("scenario {file}"));
+        self.run(
+            "n=300; until [ -e /tmp/bench.end ] || [ $n = 0 ]; do n=$((n - 1)); sleep 0.1; done",
+        );
+        let said = self.run("cat /tmp/bench");
+        assert_eq!(self.run("cat /tmp/bench.end"), "0\n", "{said}");
+        assert_eq!(self.hits(), None, "not all faults have hit");
+    }
+
     fn try_trigger_row(&mut self, row: &TriggerRow) {
         self.inject(row.fault);
         self.run(row.trigger.command());
@@ -222,4 +250,6 @@ fn linux_meets_every_fault() {
         bench.recover();
     }
     bench.another_queue_takes_over();
+    bench.recover();
+    bench.transient_faults_reach_no_program();
 }
