@@ -25,6 +25,9 @@ _apmatrix() {
             apmatrix,demo)
                 cmd="apmatrix__subcmd__demo"
                 ;;
+            apmatrix,dissect)
+                cmd="apmatrix__subcmd__dissect"
+                ;;
             apmatrix,guest)
                 cmd="apmatrix__subcmd__guest"
                 ;;
@@ -46,8 +49,14 @@ _apmatrix() {
             apmatrix,mdev)
                 cmd="apmatrix__subcmd__mdev"
                 ;;
+            apmatrix,record)
+                cmd="apmatrix__subcmd__record"
+                ;;
             apmatrix,replay)
                 cmd="apmatrix__subcmd__replay"
+                ;;
+            apmatrix,rerun)
+                cmd="apmatrix__subcmd__rerun"
                 ;;
             apmatrix,run)
                 cmd="apmatrix__subcmd__run"
@@ -115,6 +124,9 @@ _apmatrix() {
             apmatrix__subcmd__help,demo)
                 cmd="apmatrix__subcmd__help__subcmd__demo"
                 ;;
+            apmatrix__subcmd__help,dissect)
+                cmd="apmatrix__subcmd__help__subcmd__dissect"
+                ;;
             apmatrix__subcmd__help,guest)
                 cmd="apmatrix__subcmd__help__subcmd__guest"
                 ;;
@@ -136,8 +148,14 @@ _apmatrix() {
             apmatrix__subcmd__help,mdev)
                 cmd="apmatrix__subcmd__help__subcmd__mdev"
                 ;;
+            apmatrix__subcmd__help,record)
+                cmd="apmatrix__subcmd__help__subcmd__record"
+                ;;
             apmatrix__subcmd__help,replay)
                 cmd="apmatrix__subcmd__help__subcmd__replay"
+                ;;
+            apmatrix__subcmd__help,rerun)
+                cmd="apmatrix__subcmd__help__subcmd__rerun"
                 ;;
             apmatrix__subcmd__help,run)
                 cmd="apmatrix__subcmd__help__subcmd__run"
@@ -178,11 +196,20 @@ _apmatrix() {
             apmatrix__subcmd__help__subcmd__hmc,checkstop)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__help__subcmd__hmc,clear)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__clear"
+                ;;
             apmatrix__subcmd__help__subcmd__hmc,configure)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__configure"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,deconfigure)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,faults)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__faults"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,inject)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__inject"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,ipl)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__ipl"
@@ -195,6 +222,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,remove-domain)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__help__subcmd__hmc,scenario)
+                cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__scenario"
                 ;;
             apmatrix__subcmd__help__subcmd__hmc,set)
                 cmd="apmatrix__subcmd__help__subcmd__hmc__subcmd__set"
@@ -241,14 +271,23 @@ _apmatrix() {
             apmatrix__subcmd__hmc,checkstop)
                 cmd="apmatrix__subcmd__hmc__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__hmc,clear)
+                cmd="apmatrix__subcmd__hmc__subcmd__clear"
+                ;;
             apmatrix__subcmd__hmc,configure)
                 cmd="apmatrix__subcmd__hmc__subcmd__configure"
                 ;;
             apmatrix__subcmd__hmc,deconfigure)
                 cmd="apmatrix__subcmd__hmc__subcmd__deconfigure"
                 ;;
+            apmatrix__subcmd__hmc,faults)
+                cmd="apmatrix__subcmd__hmc__subcmd__faults"
+                ;;
             apmatrix__subcmd__hmc,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help"
+                ;;
+            apmatrix__subcmd__hmc,inject)
+                cmd="apmatrix__subcmd__hmc__subcmd__inject"
                 ;;
             apmatrix__subcmd__hmc,ipl)
                 cmd="apmatrix__subcmd__hmc__subcmd__ipl"
@@ -261,6 +300,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__hmc,remove-domain)
                 cmd="apmatrix__subcmd__hmc__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__hmc,scenario)
+                cmd="apmatrix__subcmd__hmc__subcmd__scenario"
                 ;;
             apmatrix__subcmd__hmc,set)
                 cmd="apmatrix__subcmd__hmc__subcmd__set"
@@ -277,14 +319,23 @@ _apmatrix() {
             apmatrix__subcmd__hmc__subcmd__help,checkstop)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__checkstop"
                 ;;
+            apmatrix__subcmd__hmc__subcmd__help,clear)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__clear"
+                ;;
             apmatrix__subcmd__hmc__subcmd__help,configure)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__configure"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,deconfigure)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__deconfigure"
                 ;;
+            apmatrix__subcmd__hmc__subcmd__help,faults)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__faults"
+                ;;
             apmatrix__subcmd__hmc__subcmd__help,help)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__help"
+                ;;
+            apmatrix__subcmd__hmc__subcmd__help,inject)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__inject"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,ipl)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__ipl"
@@ -297,6 +348,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,remove-domain)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__remove__subcmd__domain"
+                ;;
+            apmatrix__subcmd__hmc__subcmd__help,scenario)
+                cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__scenario"
                 ;;
             apmatrix__subcmd__hmc__subcmd__help,set)
                 cmd="apmatrix__subcmd__hmc__subcmd__help__subcmd__set"
@@ -383,7 +437,7 @@ _apmatrix() {
 
     case "${cmd}" in
         apmatrix)
-            opts="-h -V --run-dir --help --version demo serve run hmc status mdev assign unassign mask log why guest insn replay bench help"
+            opts="-h -V --run-dir --help --version demo serve run hmc status mdev assign unassign mask log why guest insn record dissect rerun replay bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -543,6 +597,24 @@ _apmatrix() {
                     COMPREPLY=($(compgen -W "embedded linux" -- "${cur}"))
                     return 0
                     ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__dissect)
+            opts="-v -h --verbose --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -757,7 +829,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help)
-            opts="demo serve run hmc status mdev assign unassign mask log why guest insn replay bench help"
+            opts="demo serve run hmc status mdev assign unassign mask log why guest insn record dissect rerun replay bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -827,6 +899,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__dissect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -911,7 +997,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -966,6 +1052,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__clear)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__configure)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -981,6 +1081,34 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__deconfigure)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__faults)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__inject)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1037,6 +1165,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__hmc__subcmd__remove__subcmd__domain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__hmc__subcmd__scenario)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1274,7 +1416,35 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__help__subcmd__replay)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__rerun)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1359,7 +1529,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc)
-            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
+            opts="-h --run-dir --help show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1438,6 +1608,24 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__clear)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__configure)
             opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1474,8 +1662,26 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__faults)
+            opts="-h --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help)
-            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover ipl help"
+            opts="show set add-adapter remove-adapter add-domain remove-domain configure deconfigure checkstop recover inject faults scenario clear ipl help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1530,6 +1736,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__clear)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__configure)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1558,7 +1778,35 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__faults)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__inject)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1628,6 +1876,20 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__hmc__subcmd__help__subcmd__scenario)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__hmc__subcmd__help__subcmd__set)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1649,6 +1911,24 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__inject)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1711,6 +1991,24 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__hmc__subcmd__remove__subcmd__domain)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__hmc__subcmd__scenario)
             opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2228,6 +2526,32 @@ _apmatrix() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        apmatrix__subcmd__record)
+            opts="-o -h --out --secrets --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         apmatrix__subcmd__replay)
             opts="-h --in-process --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2235,6 +2559,28 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__rerun)
+            opts="-h --machine --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --machine)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

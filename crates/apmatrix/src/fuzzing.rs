@@ -7,7 +7,9 @@ use conformance::Target;
 
 use crate::control::Request;
 use crate::daemon::Machinery;
+use crate::record;
 use crate::replay::InMemory;
+use crate::scenario;
 
 /// A machine file: it is a valid machine, or the error names a line that the file has.
 pub fn machine_file(text: &[u8]) {
@@ -88,6 +90,33 @@ pub fn control_request(line: &[u8]) {
     );
 }
 
+/// A recording: what is read of a file is read of every longer file too, and can be shown.
+pub fn recording(file: &[u8]) {
+    let Ok(recording) = record::read(file) else {
+        return;
+    };
+    for event in &recording.events {
+        assert!(record::line(event, event.at).is_ascii());
+        assert!(record::as_json(event).is_object());
+        record::verbose(event);
+    }
+    // A file that was cut is good up to there.
+    if let Ok(part) = record::read(&file[..file.len() / 2]) {
+        assert!(recording.events.starts_with(&part.events));
+    }
+}
+
+/// A scenario file: its steps are in order, or the error names a line that the file has.
+pub fn scenario(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    match scenario::parse(text) {
+        Ok(steps) => assert!(steps.is_sorted_by_key(|step| step.at)),
+        Err(error) => assert!((1..=text.lines().count()).contains(&error.line)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fuzztargets::corpus::replay;
@@ -98,5 +127,7 @@ mod tests {
         replay("ap_config", super::ap_config);
         replay("transcript", super::transcript);
         replay("control_request", super::control_request);
+        replay("recording", super::recording);
+        replay("scenario", super::scenario);
     }
 }

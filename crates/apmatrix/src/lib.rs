@@ -10,10 +10,12 @@
 //! | [`control`] | the control socket's protocol |
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
+//! | [`scenario`] | files of faults with times |
 //! | `state` | the journal: what survives the death of the process |
 //! | [`image`], [`launch`] | the guest image; QEMU with a guest |
 //! | [`fuzzing`] | what is fuzzed of the program itself |
 //! | [`workload`] | RSA requests with the answers that OpenSSL computed |
+//! | [`record`] | recordings of AP traffic: the file, its reader, as text, once more |
 //! | `replay` | recorded transcripts against the tree |
 #![forbid(unsafe_code)]
 
@@ -29,8 +31,10 @@ pub mod fuzzing;
 pub mod image;
 pub mod launch;
 pub mod namespace;
+pub mod record;
 mod replay;
 pub mod rundir;
+pub mod scenario;
 mod state;
 #[allow(
     clippy::doc_markdown,

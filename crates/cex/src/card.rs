@@ -71,6 +71,13 @@ impl Card {
         HwInfo::new(self.functions(), self.ap_type, 0, ML_FIELD, QD_FIELD)
     }
 
+    /// What a defect of a model would do in the middle of a request: it panics. For faults on demand,
+    /// so that the way from a panic to the check-stop can be walked.
+    #[expect(clippy::panic, reason = "the panic is what is asked for")]
+    pub fn fail(&self, request: &Request<'_>) -> ! {
+        panic!("a fault on demand in the model of {self:?} at {request:?}")
+    }
+
     /// Answers one message. Any bytes get a well-formed reply.
     ///
     /// CCA and EP11 cards are not modelled yet: they refuse every message as malformed, which Linux

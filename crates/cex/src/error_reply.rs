@@ -51,9 +51,14 @@ reply_codes! {
 
 /// Writes the 8-byte error message into `reply`.
 pub fn encode(code: ReplyCode, reply: &mut Reply) {
+    encode_code(code.code(), reply);
+}
+
+/// As [`encode`], with any code.
+pub fn encode_code(code: u8, reply: &mut Reply) {
     let message = reply.start(ERROR_REPLY_LEN);
     message[1] = TYPE_82;
-    message[4] = code.code();
+    message[4] = code;
 }
 
 #[cfg(test)]

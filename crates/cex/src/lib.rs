@@ -22,6 +22,7 @@
 //! | [`type80`] | its reply, encoded |
 //! | [`error_reply`] | type 82 messages and [`ReplyCode`] |
 //! | [`reply`] | [`Reply`], the buffer in which replies are built |
+//! | [`redact`] | which bytes of a message may be shown |
 //! | [`mod@reference`] | OpenSSL asked directly, to compare with |
 //! | [`crypto`] | big-number arithmetic; the only code that names OpenSSL |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod card;
 pub mod crypto;
 pub mod error_reply;
 pub mod identity;
+pub mod redact;
 pub mod reference;
 pub mod reply;
 pub mod type50;

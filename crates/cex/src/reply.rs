@@ -39,6 +39,23 @@ impl Reply {
         self.len = 0;
     }
 
+    /// Puts `bytes` at an offset and makes the reply longer if it ended before. What would stand
+    /// behind the capacity is cut. For faults on demand.
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let at = at.min(Self::CAPACITY);
+        let end = (at + bytes.len()).min(Self::CAPACITY);
+        self.bytes[at..end].copy_from_slice(&bytes[..end - at]);
+        self.len = self.len.max(end);
+    }
+
+    /// Erases what stands behind the first `len` bytes. For faults on demand.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.bytes[len..self.len].zeroize();
+            self.len = len;
+        }
+    }
+
     /// Begins a reply of `len` zero bytes, which the caller fills in. Lengths come from the message
     /// tables of this crate, never from a guest; one above the capacity is cut.
     pub(crate) fn start(&mut self, len: usize) -> &mut [u8] {
@@ -70,6 +87,23 @@ impl fmt::Debug for Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_replaced_within_the_capacity() {
+        let mut reply = Reply::new();
+        reply.start(4).fill(1);
+        reply.overwrite(3, &[7, 8]);
+        assert_eq!(reply.bytes(), [1, 1, 1, 7, 8]);
+        reply.truncate(9);
+        reply.truncate(2);
+        assert_eq!(reply.bytes(), [1, 1]);
+        reply.overwrite(4, &[9]);
+        assert_eq!(reply.bytes(), [1, 1, 0, 0, 9]);
+        reply.overwrite(Reply::CAPACITY - 1, &[5, 6]);
+        assert_eq!(reply.bytes().len(), Reply::CAPACITY);
+        reply.overwrite(usize::MAX, &[5]);
+        assert_eq!(reply.bytes()[Reply::CAPACITY - 1], 5);
+    }
 
     #[test]
     fn nothing_of_an_earlier_reply_survives() {

@@ -344,7 +344,11 @@ impl Client {
     fn ensure_open(&mut self) -> Result<(), ClientError> {
         if self.tended && !self.is_open() {
             let released = matches!(self.state, State::Released);
-            return Err(if released { ClientError::Released } else { ClientError::Down });
+            return Err(if released {
+                ClientError::Released
+            } else {
+                ClientError::Down
+            });
         }
         self.step(self.options.patience)
     }

@@ -241,7 +241,7 @@ fn an_eventfd_ends_with_its_session() {
     // The next one who opens the device does not wake the last one's owner.
     let mut next = Peer::open(&card);
     card.wake(device::Wakeup {
-        config_changed: true,
+        config_changes: 1,
         ..device::Wakeup::default()
     });
     assert_eq!(next.errno(Command::DeviceReset.raw(), &[]), 0);

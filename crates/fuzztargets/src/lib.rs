@@ -6,7 +6,7 @@
 //!
 //! | module | targets |
 //! |---|---|
-//! | [`texts`] | masks, numbers, UUIDs, queue numbers, SPEC |
+//! | [`texts`] | masks, numbers, UUIDs, queue numbers, SPEC, orders of faults |
 //! | [`wire`] | frames, instructions, outcomes, VERSION, whole sessions |
 //! | [`corpus`] | the replay |
 #![forbid(unsafe_code)]

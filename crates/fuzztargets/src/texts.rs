@@ -3,6 +3,7 @@
 use arch::mask_text::parse_absolute;
 use arch::{Apqn, Mask256, MaskEdit};
 use machine::PartitionConfig;
+use machine::faults::Order;
 use matrix::MdevUuid;
 use sysfs::number;
 
@@ -64,6 +65,16 @@ pub fn names(text: &[u8]) {
     }
     if let Ok(apqn) = text.parse::<Apqn>() {
         assert_eq!(apqn.to_string(), text.to_ascii_lowercase());
+    }
+}
+
+/// Orders of faults: what one prints parses back to it.
+pub fn fault_order(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    if let Ok(order) = text.parse::<Order>() {
+        assert_eq!(order.to_string().parse::<Order>(), Ok(order));
     }
 }
 

@@ -24,6 +24,11 @@ fn spec() {
 }
 
 #[test]
+fn fault_order() {
+    replay("fault_order", texts::fault_order);
+}
+
+#[test]
 fn frames() {
     replay("frames", wire::frames);
 }

@@ -4,9 +4,12 @@
 //!   doorbell ---> run_one: take (lock) ---> card model (no lock) ---> finish (lock) ---> Ran
 //! ```
 
+use std::time::Duration;
+
 use arch::Apqn;
 use cex::{Reply, Request};
 
+use crate::faults::Ticket;
 use crate::state::{Finished, Interrupts};
 use crate::{GuestId, Machine};
 
@@ -43,6 +46,37 @@ pub enum Ran {
         /// Whether the queue has another request.
         more: bool,
     },
+    /// A fault makes the reply slow: the caller is to [release](Machine::release) it.
+    Withheld {
+        /// Which reply.
+        ticket: Ticket,
+        /// After what time.
+        delay: Duration,
+        /// Whether the queue has another request.
+        more: bool,
+    },
+    /// A fault has lost the request.
+    Lost {
+        /// Whether the queue has another request.
+        more: bool,
+    },
+}
+
+impl From<Finished> for Ran {
+    fn from(finished: Finished) -> Self {
+        match finished {
+            Finished::Replied {
+                guest,
+                interrupts,
+                more,
+            } => Self::Replied {
+                guest,
+                interrupts,
+                more,
+            },
+            Finished::Orphaned { more } => Self::Orphaned { more },
+        }
+    }
 }
 
 impl Ran {
@@ -51,7 +85,10 @@ impl Ran {
     pub const fn more(&self) -> bool {
         match self {
             Self::Idle => false,
-            Self::Replied { more, .. } | Self::Orphaned { more } => *more,
+            Self::Replied { more, .. }
+            | Self::Orphaned { more }
+            | Self::Withheld { more, .. }
+            | Self::Lost { more } => *more,
         }
     }
 }
@@ -67,7 +104,7 @@ impl Machine {
         let Some(queue) = self.queue(apqn) else {
             return Ran::Idle;
         };
-        let Some(job) = queue.take() else {
+        let Some((job, faults)) = queue.take() else {
             return Ran::Idle;
         };
         let request = Request {
@@ -75,21 +112,30 @@ impl Machine {
             special: job.special(),
             message: job.message(),
         };
-        queue.card().process(&request, &mut scratch.reply);
-        let finished = queue.finish(job, scratch.reply.bytes());
-        scratch.reply.clear();
-        match finished {
-            Finished::Replied {
-                guest,
-                interrupts,
-                more,
-            } => Ran::Replied {
-                guest,
-                interrupts,
-                more,
-            },
-            Finished::Orphaned { more } => Ran::Orphaned { more },
+        if faults.panics() {
+            queue.card().fail(&request);
         }
+        queue.card().process(&request, &mut scratch.reply);
+        faults.spoil(&mut scratch.reply);
+        let ran = if faults.drops() {
+            let more = queue.lose(job);
+            Ran::Lost { more }
+        } else if let Some(delay) = faults.delay() {
+            match queue.withhold(job, scratch.reply.bytes()) {
+                Some((ticket, more)) => Ran::Withheld {
+                    ticket,
+                    delay,
+                    more,
+                },
+                None => Ran::Orphaned {
+                    more: queue.load().waiting > 0,
+                },
+            }
+        } else {
+            queue.finish(job, scratch.reply.bytes()).into()
+        };
+        scratch.reply.clear();
+        ran
     }
 
     /// Runs every request of every queue on the calling thread, in the order of queue numbers, and

@@ -36,6 +36,7 @@ mod console;
 mod counters;
 mod cpu;
 mod engine;
+pub mod faults;
 mod guests;
 mod hardware;
 mod message;
@@ -94,6 +95,8 @@ pub struct Machine {
 #[derive(Debug, Default)]
 struct Control {
     guests: BTreeMap<GuestId, Arc<Guest>>,
+    /// The number of the last fault that was injected.
+    last_fault: u64,
 }
 
 /// Why a guest cannot be attached.

@@ -8,6 +8,7 @@ use cex::Card;
 
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
+use crate::faults::{Faults, Mnemonic, RequestFaults, Ticket, Withheld};
 use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Job, QueueLoad, Requester, State};
 use crate::sync::lock;
@@ -20,6 +21,8 @@ pub(crate) struct Queue {
     /// Requests that reached the card; outlives the queue when the hardware changes.
     reached: Arc<AtomicU64>,
     state: Mutex<State>,
+    faults: Faults,
+    withheld: Withheld,
 }
 
 impl Queue {
@@ -34,6 +37,8 @@ impl Queue {
             card,
             reached,
             state: Mutex::new(State::new(card.hw_info(), condition)),
+            faults: Faults::default(),
+            withheld: Withheld::default(),
         }
     }
 
@@ -48,23 +53,47 @@ impl Queue {
         instruction: &Instruction<'_>,
         reply: &mut [u8],
     ) -> Outcome {
-        lock(&self.state).execute(requester, instruction, reply)
+        let mut state = lock(&self.state);
+        if self.faults.any()
+            && state.executes_for(requester)
+            && let Some(mnemonic) = Mnemonic::of(instruction)
+            && let Some(code) = self
+                .faults
+                .on_instruction(mnemonic, requester != Requester::Host)
+        {
+            return state.answer(instruction, code);
+        }
+        let outcome = state.execute(requester, instruction, reply);
+        if matches!(
+            instruction,
+            Instruction::Rapq { .. } | Instruction::Zapq { .. }
+        ) {
+            self.withheld.erase_orphans(&state);
+        }
+        outcome
     }
 
     /// Gives the queue to a guest, empty.
     pub(crate) fn plug(&self, guest: GuestId) {
-        lock(&self.state).plug(guest);
+        self.change(|state| state.plug(guest));
     }
 
     /// Takes the queue from its guest. When this returns, no request of the guest reaches the card
     /// any more and no reply reaches the guest.
     pub(crate) fn unplug(&self) {
-        lock(&self.state).unplug();
+        self.change(State::unplug);
     }
 
     /// Follows the hardware.
     pub(crate) fn set_condition(&self, condition: Condition) {
-        lock(&self.state).set_condition(condition);
+        self.change(|state| state.set_condition(condition));
+    }
+
+    /// Changes the state by what may orphan jobs.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        self.withheld.erase_orphans(&state);
     }
 
     /// Orders slow resets, see [`crate::slow`].
@@ -78,12 +107,17 @@ impl Queue {
     }
 
     /// Takes the next request for an engine and counts it: from now on it has reached the card.
-    pub(crate) fn take(&self) -> Option<Job> {
+    pub(crate) fn take(&self) -> Option<(Job, RequestFaults)> {
         let mut state = lock(&self.state);
         let job = state.take()?;
         // Under the lock, so that the count cannot rise after a revoke has returned.
         self.reached.fetch_add(1, Ordering::Relaxed);
-        Some(job)
+        let faults = if self.faults.any() {
+            self.faults.on_request(state.guest().is_some())
+        } else {
+            RequestFaults::default()
+        };
+        Some((job, faults))
     }
 
     /// Brings the reply to a job.
@@ -91,6 +125,36 @@ impl Queue {
         // The longer part, copying, is done before the lock is taken.
         job.answer(reply);
         lock(&self.state).finish(job)
+    }
+
+    /// Keeps the reply to a job until it is released; also whether the queue has another request.
+    pub(crate) fn withhold(&self, mut job: Job, reply: &[u8]) -> Option<(Ticket, bool)> {
+        job.answer(reply);
+        let state = lock(&self.state);
+        let more = state.load().waiting > 0;
+        // An orphan is dropped, and erased by that.
+        (!state.is_orphan(&job)).then(|| (self.withheld.keep(job), more))
+    }
+
+    /// Whether a reply is still withheld.
+    pub(crate) fn withholds(&self, ticket: Ticket) -> bool {
+        self.withheld.holds(ticket)
+    }
+
+    /// Posts a reply that was withheld, if it still is.
+    pub(crate) fn release(&self, ticket: Ticket) -> Option<Finished> {
+        let mut state = lock(&self.state);
+        let job = self.withheld.take(ticket)?;
+        Some(state.finish(job))
+    }
+
+    /// Takes a job back that gets no answer; whether the queue has another request.
+    pub(crate) fn lose(&self, job: Job) -> bool {
+        lock(&self.state).lose(job)
+    }
+
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     pub(crate) fn load(&self) -> QueueLoad {

@@ -17,8 +17,9 @@
 //!   any of them -- adapter or domain removed, adapter replaced --> gone, rc 01 for ever
 //! ```
 //! Every edge drops the contents (requests, running jobs, replies, the read position, the interrupt
-//! enablement), erases them and begins a new *generation*. A reset that takes time is a condition beside
-//! these, see [`crate::slow`]. Hardware that returns after it was gone has new queues.
+//! enablement), erases them and begins a new *generation*. Faults ([`crate::faults`]) stand beside this
+//! machine and answer in its place; a reset that takes time is a condition beside these, see
+//! [`crate::slow`]. Hardware that returns after it was gone has new queues.
 //!
 //! ```text
 //!   NQAP --> requests --> running (an engine has it) --> replies --> DQAP
@@ -28,6 +29,8 @@
 //! bounds what a queue can hold. A job whose generation has passed is an orphan: its reply is erased
 //! when the engine brings it. Several engines may serve one queue; replies then stand in the order in
 //! which they were finished.
+
+mod faulted;
 
 use std::collections::VecDeque;
 

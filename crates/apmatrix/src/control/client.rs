@@ -17,6 +17,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there is no daemon or it does not answer.
 pub fn ask(socket: &Path, request: &Request) -> Result<Response> {
+    open(socket, request).map(|(response, _)| response)
+}
+
+/// As [`ask`]; also what comes behind the response.
+pub(crate) fn open(socket: &Path, request: &Request) -> Result<(Response, BufReader<UnixStream>)> {
     let mut stream = UnixStream::connect(socket)
         .with_context(|| format!("no apmatrix daemon answers at {}", socket.display()))?;
     stream.set_read_timeout(Some(DEADLINE))?;
@@ -27,8 +32,11 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Response> {
         .write_all(line.as_bytes())
         .context("the daemon takes no request")?;
     let mut answer = String::new();
-    BufReader::new(stream)
+    let mut reader = BufReader::new(stream);
+    reader
         .read_line(&mut answer)
         .context("the daemon does not answer")?;
-    serde_json::from_str(&answer).context("the daemon's answer is not understood")
+    let response =
+        serde_json::from_str(&answer).context("the daemon's answer is not understood")?;
+    Ok((response, reader))
 }

@@ -8,4 +8,7 @@ mod client;
 mod protocol;
 
 pub use client::ask;
-pub use protocol::{AdapterView, CardCount, ConsoleView, Refusal, Request, Response, Writer};
+pub(crate) use client::open;
+pub use protocol::{
+    AdapterView, CardCount, ConsoleView, FaultView, Refusal, Request, Response, Writer,
+};

@@ -57,6 +57,25 @@ pub enum Request {
         /// Adapter number.
         id: u8,
     },
+    /// Make a fault active.
+    Inject {
+        /// The order, as `machine::faults::Order` reads it: `05.0004 rc nqap 01 once`.
+        order: String,
+    },
+    /// The faults that are not over.
+    Faults,
+    /// End faults.
+    ClearFaults {
+        /// A fault's number, a queue as `05.0004`, or `all`.
+        which: String,
+    },
+    /// Record a mediated device on this connection, until the client shuts its sending half.
+    Record {
+        /// The device.
+        mdev: String,
+        /// With operands, keys and results.
+        secrets: bool,
+    },
     /// Boot the partition anew.
     Ipl,
     /// The last refusals, oldest first.
@@ -73,6 +92,12 @@ pub enum Response {
     Hardware(ConsoleView),
     /// The log.
     Log(Vec<Refusal>),
+    /// The fault is active, under this number.
+    Injected(u64),
+    /// The faults that are not over, by queue and age.
+    Faults(Vec<FaultView>),
+    /// What follows on this connection are the bytes of a recording (`docs/record.md`).
+    Recording,
     /// Not done, for this reason.
     Refused(String),
 }
@@ -110,6 +135,17 @@ pub struct CardCount {
     pub queue: String,
     /// Requests since the queue exists.
     pub count: u64,
+}
+
+/// One fault that is not over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FaultView {
+    /// Its number.
+    pub id: u64,
+    /// Queue, fault and what remains of its limits, as an order.
+    pub order: String,
+    /// How often it has hit.
+    pub hits: u64,
 }
 
 /// Something that the administrator asked for and did not get.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::{Desk, recorders};
 use crate::control::{Request, Response};
 
 /// A request line longer than this ends the connection.
@@ -27,19 +28,16 @@ pub(crate) struct ConsoleServer {
     stopping: Arc<AtomicBool>,
 }
 
-/// Serves `socket` (mode 0600) on threads of its own; `answer` is called for every request.
+/// Serves `socket` (mode 0600) on threads of its own; `desk` answers.
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub(crate) fn serve(
-    socket: &Path,
-    answer: impl Fn(Request) -> Response + Send + Sync + 'static,
-) -> Result<ConsoleServer> {
+pub(crate) fn serve(socket: &Path, desk: Desk) -> Result<ConsoleServer> {
     drop(std::fs::remove_file(socket));
     let listener = UnixListener::bind(socket)
         .with_context(|| format!("cannot listen at {}", socket.display()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-    let (answer, clients) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    let clients = Arc::new(AtomicUsize::new(0));
     let server = ConsoleServer {
         socket: socket.to_path_buf(),
         stopping: Arc::default(),
@@ -56,12 +54,12 @@ pub(crate) fn serve(
                     clients.fetch_sub(1, Ordering::Relaxed);
                     continue;
                 }
-                let (answer, clients) = (Arc::clone(&answer), Arc::clone(&clients));
+                let (desk, clients) = (desk.clone(), Arc::clone(&clients));
                 let served =
                     thread::Builder::new()
                         .name("console-client".into())
                         .spawn(move || {
-                            if let Err(error) = converse(&stream, &*answer) {
+                            if let Err(error) = converse(&stream, &desk) {
                                 tracing::debug!("control connection ended: {error:#}");
                             }
                             clients.fetch_sub(1, Ordering::Relaxed);
@@ -83,7 +81,7 @@ impl ConsoleServer {
     }
 }
 
-fn converse(stream: &UnixStream, answer: &dyn Fn(Request) -> Response) -> Result<()> {
+fn converse(stream: &UnixStream, desk: &Desk) -> Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     let mut reader = BufReader::new(stream);
@@ -93,7 +91,10 @@ fn converse(stream: &UnixStream, answer: &dyn Fn(Request) -> Response) -> Result
             return Ok(());
         }
         let response = match serde_json::from_str(&line) {
-            Ok(request) => answer(request),
+            Ok(Request::Record { mdev, secrets }) => {
+                return recorders::record(desk, stream, &mdev, secrets);
+            }
+            Ok(request) => desk.console(request),
             Err(error) => Response::Refused(format!("the request is not understood: {error}")),
         };
         let mut text = serde_json::to_string(&response)?;

@@ -27,7 +27,7 @@ use super::listeners::{Listeners, Paths};
 use super::platform::MachinePlatform;
 use super::refusals::Asker;
 use super::resets::{Report, Waits};
-use super::{Desk, hmc};
+use super::{Desk, faults, hmc};
 use crate::control::{Request, Response};
 use crate::rundir::RunDir;
 use crate::state::{Image, Journal};
@@ -381,12 +381,16 @@ impl Control {
             Request::Log => return Response::Log(self.desk.refusals.all()),
             _ => {}
         }
+        let machine = &self.desk.machine;
         let done = match request {
-            Request::Ipl => self.ipl(),
-            _ => self.operate(request),
+            Request::Ipl => self.ipl().map(|()| Response::Done),
+            Request::Inject { order } => faults::inject(machine, &self.desk.fault_timer, order),
+            Request::Faults => Ok(faults::list(machine)),
+            Request::ClearFaults { which } => faults::clear(machine, which),
+            _ => self.operate(request).map(|()| Response::Done),
         };
         match done {
-            Ok(()) => Response::Done,
+            Ok(response) => response,
             Err(error) => {
                 let what = format!("hmc {request:?}");
                 self.desk

@@ -10,6 +10,8 @@ use matrix::Host;
 use sysfs::{Node, Tree};
 
 use super::control::{Answer, Event};
+use super::faults::FaultTimer;
+use super::recorders::Recorders;
 use super::refusals::{Asker, Refusals};
 use crate::control::{Request, Response};
 
@@ -20,6 +22,8 @@ pub(crate) struct Desk {
     pub(super) control: Sender<Event>,
     pub(super) machine: Arc<Machine>,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) fault_timer: FaultTimer,
+    pub(super) recorders: Arc<Recorders>,
 }
 
 impl Desk {

@@ -41,7 +41,13 @@ pub(super) fn operate(machine: &Machine, request: &Request) -> Result<(), Consol
         Request::Checkstop { id } => machine.checkstop(Apid(*id)),
         Request::Recover { id } => machine.recover(Apid(*id)),
         // Control's own.
-        Request::Show | Request::Log | Request::Ipl => Ok(()),
+        Request::Show
+        | Request::Log
+        | Request::Ipl
+        | Request::Inject { .. }
+        | Request::Faults
+        | Request::ClearFaults { .. }
+        | Request::Record { .. } => Ok(()),
     }
 }
 

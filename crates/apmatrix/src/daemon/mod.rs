@@ -18,6 +18,7 @@ mod console_server;
 mod control;
 mod desk;
 mod engines;
+mod faults;
 mod hmc;
 #[cfg(test)]
 mod hung_resets;
@@ -26,6 +27,7 @@ mod link;
 mod listeners;
 mod machine_file;
 mod platform;
+mod recorders;
 mod refusals;
 mod resets;
 mod session;

@@ -14,6 +14,7 @@ use matrix::{MdevUuid, VmId};
 use super::Desk;
 use super::control::Event;
 use super::link::SessionLink;
+use super::recorders::Recorded;
 
 /// Facilities that a guest can have. Adapter interruptions are not delivered yet.
 const OFFERED: Facilities = Facilities::APQCI.union(Facilities::APFT);
@@ -42,6 +43,7 @@ pub(crate) struct MdevSession {
     grant: Grant,
     /// The addresses that the guest has.
     dma: DmaTable,
+    recorded: Recorded,
 }
 
 impl DeviceBackend for MdevBackend {
@@ -89,6 +91,7 @@ impl DeviceBackend for MdevBackend {
                 crycb_format: format,
                 apxa: apxa && format == CrycbFormat::Format2,
             },
+            recorded: Recorded::default(),
         })
     }
 }
@@ -99,7 +102,13 @@ impl DeviceSession for MdevSession {
     }
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
-        self.cpu.execute(instruction, reply)
+        let recorders = &self.desk.recorders;
+        self.recorded.run(
+            recorders,
+            self.mdev,
+            (instruction, reply),
+            |instruction, reply| self.cpu.execute(instruction, reply),
+        )
     }
 
     fn apcb(&self) -> ApcbView {

@@ -14,6 +14,7 @@ use matrix::Host;
 use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
+use super::faults::FaultTimer;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
 use super::refusals::Refusals;
@@ -89,9 +90,11 @@ impl Daemon {
             control: events,
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
+            fault_timer: FaultTimer::start(&machine)?,
+            recorders: Arc::default(),
         };
         let broken = desk.control.clone();
-        engines::start(&machine, work, move |apid| {
+        engines::start(&machine, work, &desk.fault_timer, move |apid| {
             broken.send(Event::Broken(apid)).ok();
         })?;
         let listeners = listen(&desk)?;
@@ -107,10 +110,7 @@ impl Daemon {
             .name("control".into())
             .spawn(move || control.run(&inbox))
             .context("cannot start the control thread")?;
-        let console = desk.clone();
-        let console = console_server::serve(&run_dir.control_socket(), move |request| {
-            console.console(request)
-        })?;
+        let console = console_server::serve(&run_dir.control_socket(), desk.clone())?;
 
         let mounted = if options.mounts {
             let owner = (

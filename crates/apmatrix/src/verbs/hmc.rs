@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use super::Context;
+mod faults;
+
 use crate::control::{ConsoleView, Request, Response};
 
 /// Hardware console: what a machine's operator does to the partition's AP hardware
@@ -76,6 +78,8 @@ enum Verb {
         #[arg(value_parser = number)]
         id: u8,
     },
+    #[command(flatten)]
+    Faults(faults::Verb),
     /// Boot the partition anew: guests are disconnected, mediated devices are gone, masks and settings
     /// are those of the machine file; the hardware stays as it is now
     Ipl,
@@ -100,6 +104,7 @@ fn mode(text: &str) -> Result<char, String> {
 impl Hmc {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<ExitCode> {
         let request = match &self.verb {
+            Verb::Faults(verb) => return verb.run(context),
             Verb::Show { .. } => Request::Show,
             Verb::Set { spec } => Request::Set { spec: spec.clone() },
             Verb::AddAdapter { id, ap_type, mode } => Request::AddAdapter {
@@ -122,7 +127,7 @@ impl Hmc {
             }
             (Response::Hardware(view), _) => show(context, &view)?,
             (Response::Done, _) => {}
-            (Response::Log(_) | Response::Refused(_), _) => bail!("the daemon answered nonsense"),
+            _ => bail!("the daemon answered nonsense"),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,6 +3,7 @@
 mod assign;
 mod context;
 mod demo;
+mod dissect;
 mod guest;
 mod hmc;
 mod insn;
@@ -10,7 +11,9 @@ mod log;
 mod mask;
 mod mdev;
 mod qemu;
+mod record;
 mod replay;
+mod rerun;
 mod run;
 mod serve;
 mod status;
@@ -62,6 +65,9 @@ enum Verb {
     Why(why::Why),
     Guest(guest::Guest),
     Insn(insn::Insn),
+    Record(record::Record),
+    Dissect(dissect::Dissect),
+    Rerun(rerun::Rerun),
     Replay(replay::Replay),
     Bench(crate::bench::Bench),
 }
@@ -89,6 +95,9 @@ impl Cli {
             Verb::Why(verb) => verb.run(context),
             Verb::Guest(verb) => verb.run(context),
             Verb::Insn(verb) => verb.run(context),
+            Verb::Record(verb) => verb.run(context),
+            Verb::Dissect(verb) => verb.run(context),
+            Verb::Rerun(verb) => verb.run(context),
             Verb::Replay(verb) => verb.run(context),
             Verb::Bench(verb) => verb.run(context),
         }

@@ -1,0 +1,39 @@
+//! What a queue's state offers to faults.
+
+use arch::{Instruction, Outcome, ResponseCode};
+
+use super::{Condition, Job, Requester, State};
+
+impl State {
+    /// Whether an instruction of `requester` would be executed: only then can a fault hit it.
+    pub(crate) fn executes_for(&self, requester: Requester) -> bool {
+        let is_theirs = match requester {
+            Requester::Host => true,
+            Requester::Guest(id) => self.guest == Some(id),
+        };
+        is_theirs && self.condition == Condition::Operating
+    }
+
+    /// The answer to an instruction that is not executed, with this code.
+    pub(crate) fn answer(&self, instruction: &Instruction<'_>, code: ResponseCode) -> Outcome {
+        match instruction {
+            _ if code == ResponseCode::NOT_AVAILABLE => Outcome::refused(instruction, code),
+            Instruction::Tapq { .. } if code.queue_exists() => self.tapq(code),
+            other => Outcome::status_only(other, self.status(code)),
+        }
+    }
+
+    /// Takes a job back that gets no answer: the queue does not hold it any more.
+    pub(crate) fn lose(&mut self, job: Job) -> bool {
+        if !self.is_orphan(&job) {
+            self.running -= 1;
+            self.pool.give_back(job.held.buffer);
+        }
+        !self.requests.is_empty()
+    }
+
+    /// Whether nobody waits for a job any more.
+    pub(crate) const fn is_orphan(&self, job: &Job) -> bool {
+        self.generation != job.generation
+    }
+}
