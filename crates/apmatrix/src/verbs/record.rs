@@ -1,9 +1,9 @@
 //! `apmatrix record`.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{BufReader, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,20 +65,25 @@ impl Record {
                 .mode(0o600)
                 .open(&file)
                 .with_context(|| format!("cannot write {}", file.display()))?;
+            // The mode above is that of a new file; an old one may be everybody's to read.
+            if out.metadata()?.is_file() {
+                out.set_permissions(Permissions::from_mode(0o600))?;
+            }
             copy(stream, &mut out)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Asks the daemon to finish the recording when a signal comes.
+/// Asks the daemon to finish the recording when a signal comes; a second one ends it here and now.
 fn end_on_signal(mut signals: Signals, stream: &UnixStream) -> Result<()> {
     let stream = stream.try_clone()?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            if signals.forever().next().is_some() {
-                stream.shutdown(Shutdown::Write).ok();
+            let ends = [Shutdown::Write, Shutdown::Both];
+            for (_, end) in signals.forever().zip(ends) {
+                stream.shutdown(end).ok();
             }
         })?;
     Ok(())

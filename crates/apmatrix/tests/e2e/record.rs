@@ -1,6 +1,8 @@
 //! Recording, dissecting and rerunning, of an embedded guest and of a Linux guest.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -117,6 +119,11 @@ fn requests(instance: &Instance, key: &ReferenceKey) -> Vec<Vec<u8>> {
     operands.into_iter().cloned().collect()
 }
 
+fn mode(file: &Path) -> u32 {
+    let metadata = std::fs::metadata(file).expect("it is there");
+    metadata.permissions().mode() & 0o777
+}
+
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
@@ -158,12 +165,7 @@ fn secrets_are_recorded_only_when_asked_for() {
         assert!(recording.is_complete && recording.dropped == 0 && recording.mdev == A);
         assert_eq!(accepted(&recording), 2);
     }
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(&redacted_file)
-            .expect("it is there")
-            .permissions(),
-    );
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode(&redacted_file), 0o600);
 
     let shown = redacted_file.display().to_string();
     let text = said(&instance, &["dissect", &shown]);
@@ -260,9 +262,13 @@ fn a_recording_ends_with_its_device() {
     );
     assert!(instance.exists(TYPE));
 
+    // What was everybody's to read is not any more.
+    let old = instance.file("ends", "");
+    std::fs::set_permissions(&old, Permissions::from_mode(0o644)).expect("it is ours");
     let recorder = Recorder::start(&instance, "ends", &[]);
     instance.set(&format!("devices/vfio_ap/matrix/{A}/remove"), "1");
-    let (_, bytes) = recorder.file();
+    let (file, bytes) = recorder.file();
+    assert_eq!(mode(&file), 0o600);
     assert!(read(&bytes).expect("a recording").is_complete);
 }
 
