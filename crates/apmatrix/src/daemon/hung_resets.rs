@@ -1,5 +1,7 @@
 //! Resets that hang, in a whole daemon without a mounted tree: who waits, and that nobody else does.
 
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +11,8 @@ use device::{Client, ClientError, ClientOptions, OpenRequest};
 use machine::{Lasts, SlowReset};
 use sysfs::Tree;
 
-use super::{Machinery, TemporaryDaemon};
+use super::{Daemon, Machinery, Options, Persistence, TemporaryDaemon};
+use crate::rundir::RunDir;
 
 const A: &str = "62177883-f1bb-47f0-914d-32a22e3a8804";
 const B: &str = "cef03c3c-903d-4ecc-9a83-40694cb8aee4";
@@ -19,12 +22,16 @@ const QUEUE: Apqn = Apqn::new(5, 4);
 /// Generous: what is waited for comes by itself.
 const LONG: Duration = Duration::from_secs(20);
 
-struct Fixture(TemporaryDaemon);
+struct Fixture<D = TemporaryDaemon>(D);
 
 /// A has 05.0004, B has 06.0004.
 fn fixture() -> Fixture {
     let machinery = Machinery::load(None).unwrap();
-    let fixture = Fixture(TemporaryDaemon::start(machinery, false).unwrap());
+    prepared(TemporaryDaemon::start(machinery, false).unwrap())
+}
+
+fn prepared<D: Deref<Target = Daemon>>(daemon: D) -> Fixture<D> {
+    let fixture = Fixture(daemon);
     fixture.set("bus/ap/apmask", "-5,-6");
     for (mdev, adapter) in [(A, "5"), (B, "6")] {
         fixture.set(&format!("{TYPE}/create"), mdev);
@@ -42,7 +49,7 @@ fn is_waiting<T>(answer: &Receiver<T>) -> bool {
     matches!(answer.try_recv(), Err(TryRecvError::Empty))
 }
 
-impl Fixture {
+impl<D: Deref<Target = Daemon>> Fixture<D> {
     fn set(&self, path: &str, text: &str) {
         let desk = self.0.desk();
         desk.store_and_wait(path, text.as_bytes()).unwrap();
@@ -218,4 +225,57 @@ fn a_daemon_that_ends_keeps_nobody_waiting() {
         assert_eq!(written.recv_timeout(LONG), Ok(Ok(())), "it is done");
         assert!(reset.join().unwrap().is_err(), "it is not");
     });
+}
+
+/// A daemon that keeps its state in `dir`.
+fn kept(dir: &Path) -> Box<Daemon> {
+    let options = Options {
+        run_dir: RunDir::choose(Some(&dir.join("run"))).unwrap(),
+        state_dir: dir.join("state"),
+        persistence: Persistence::Kept {
+            machine: None,
+            fresh: false,
+        },
+        mounts: false,
+        own_namespace: false,
+    };
+    Box::new(Daemon::start(&options).unwrap())
+}
+
+/// What a daemon leaves that is killed while writes wait: an unassignment is done, a removal is not.
+#[test]
+fn what_waits_is_kept_when_everybody_sees_it() {
+    let name = format!("apmatrix-kept-resets-{}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
+    let (first, second) = (dir.join("1"), dir.join("2"));
+    for dir in [&first, &second] {
+        std::fs::create_dir_all(dir.join("state")).unwrap();
+    }
+    let fixture = prepared(kept(&first));
+    let state = |dir: &Path| dir.join("state/journal");
+    let killed = |fixture: &Fixture<Box<Daemon>>, path: &str| {
+        // The journal as a kill would leave it now.
+        fixture.set("bus/ap/config_time", "60");
+        std::fs::copy(state(&first), state(&second)).unwrap();
+        let restarted = Fixture(kept(&second));
+        let text = restarted.read(path);
+        restarted.0.stop();
+        text
+    };
+    fixture.hang();
+    let removed = fixture.begin(&file(A, "remove"), "1");
+    assert_eq!(killed(&fixture, &file(A, "matrix")), "05.0004\n");
+    assert!(is_waiting(&removed));
+    fixture.end();
+    assert_eq!(removed.recv_timeout(LONG), Ok(Ok(())));
+
+    fixture.set(&file(B, "assign_adapter"), "5");
+    fixture.hang();
+    let written = fixture.begin(&file(B, "unassign_adapter"), "5");
+    assert_eq!(killed(&fixture, &file(B, "matrix")), "06.0004\n");
+    assert!(is_waiting(&written));
+    fixture.end();
+    assert_eq!(written.recv_timeout(LONG), Ok(Ok(())));
+    fixture.0.stop();
+    std::fs::remove_dir_all(&dir).unwrap();
 }
