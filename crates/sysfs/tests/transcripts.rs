@@ -1,4 +1,4 @@
-//! Every recorded transcript, replayed in process.
+//! Every recorded transcript, and what the project observed itself, replayed in process.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,7 +14,7 @@ use conformance::{Verdict, parse, run_case};
 fn all_recorded_transcripts_pass() {
     let mut failures = Vec::new();
     let mut passed = 0;
-    for (file, text) in conformance::RECORDED {
+    for (file, text) in conformance::RECORDED.iter().chain(conformance::OBSERVED) {
         for case in parse(file, text).unwrap() {
             match run_case(&case, &mut common::InProcess::default()) {
                 Verdict::Passed => passed += 1,
