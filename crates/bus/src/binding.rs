@@ -186,6 +186,18 @@ impl Bus {
             return;
         };
         card.bound = false;
+        let online = card.online_wanted;
+        let tied: Vec<Apqn> = self
+            .queues_of(apid)
+            .filter(|(_, queue)| queue.driver == Some(Driver::Cex4Queue))
+            .filter(|(_, queue)| queue.former_card.is_none())
+            .map(|(apqn, _)| apqn)
+            .collect();
+        for apqn in tied {
+            if let Some(queue) = self.queues.get_mut(&apqn) {
+                queue.former_card = Some(online);
+            }
+        }
         let properties = self.cards.get(&apid).map(|card| self.card_properties(card));
         let properties = properties.unwrap_or_default();
         side.uevent(Uevent::of_device(
@@ -215,6 +227,7 @@ impl Bus {
         };
         queue.driver = Some(driver);
         queue.online_wanted = true;
+        queue.former_card = None;
         self.bound += 1;
         if driver.is_default() {
             self.start_queue(apqn, side);
@@ -237,6 +250,7 @@ impl Bus {
         side.zapq(apqn);
         if let Some(queue) = self.queues.get_mut(&apqn) {
             queue.driver = None;
+            queue.former_card = None;
             queue.requests = 0;
         }
         self.stop_queue(apqn);

@@ -140,6 +140,10 @@ pub struct Queue {
     pub interrupts: bool,
     /// What the administrator asked for; [`is_online`](Self::is_online) is what `online` reads.
     pub online_wanted: bool,
+    /// The default driver ties a queue to its card as it is when the queue is bound. Once the card has
+    /// left its driver, also if it comes back, this is the `online` that it left with, and the card's
+    /// `online` means nothing to the queue any more, until the queue itself is bound again.
+    pub former_card: Option<bool>,
     /// Requests since the last write to `request_count`.
     pub requests: u64,
 }

@@ -263,6 +263,7 @@ impl Bus {
             state: QueueState::Uninitiated,
             interrupts: false,
             online_wanted: false,
+            former_card: None,
             requests: 0,
         };
         let properties = self.queue_properties(&queue);

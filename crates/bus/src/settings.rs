@@ -78,8 +78,8 @@ impl Bus {
         self.autoprobe = autoprobe;
     }
 
-    /// A write to a card's `online`: sets the card and all its queues (transcript
-    /// card-online-offline).
+    /// A write to a card's `online`: sets the card and all queues that are tied to it (transcript
+    /// card-online-offline, [`Queue::former_card`](crate::Queue::former_card)).
     ///
     /// # Errors
     /// `Gone`; `NotUsable` for 1 on a deconfigured or check-stopped card.
@@ -99,7 +99,7 @@ impl Bus {
         let queues: Vec<Apqn> = self
             .queues_of(apid)
             .filter(|(_, queue)| queue.driver.is_some_and(|driver| driver.is_default()))
-            .filter(|(_, queue)| queue.online_wanted != online)
+            .filter(|(_, queue)| queue.former_card.is_none() && queue.online_wanted != online)
             .map(|(apqn, _)| apqn)
             .collect();
         for apqn in queues {
@@ -127,7 +127,7 @@ impl Bus {
         if online && !(queue.is_usable() && card.is_usable()) {
             return Err(BusError::NotUsable(device));
         }
-        if online && !card.online_wanted {
+        if online && !queue.former_card.unwrap_or(card.online_wanted) {
             return Err(BusError::CardOffline(apqn.apid));
         }
         self.want_queue_online(apqn, online, side);

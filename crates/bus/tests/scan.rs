@@ -370,3 +370,30 @@ fn a_mask_cannot_take_what_is_in_use() {
     ));
     assert!(!bus.apmask().contains(Apid(5)) && bus.apmask().contains(Apid(4)));
 }
+
+#[test]
+fn a_queue_is_tied_to_its_card_as_it_was_when_it_was_bound() {
+    let mut hardware = Hardware::parse("card 4 14 A; dom 4; dom 5").unwrap();
+    let mut bus = boot(&mut hardware);
+    let side = &mut NoDriver(&mut hardware);
+    let (card, first, second) = (Apid(4), Apqn::new(4, 4), Apqn::new(4, 5));
+    let online = |bus: &Bus| [first, second].map(|apqn| bus.queue(apqn).unwrap().is_online());
+    bus.set_card_online(card, false, side).unwrap();
+    bus.unbind(Driver::Cex4Card, "card04", side).unwrap();
+    bus.bind(Driver::Cex4Card, "card04", side).unwrap();
+    assert!(bus.card(card).unwrap().is_online());
+    // The queues are still those of the card that left, which was offline.
+    assert_eq!(online(&bus), [false, false]);
+    assert_eq!(
+        bus.set_queue_online(first, true, side),
+        Err(BusError::CardOffline(card))
+    );
+    // Bound again, a queue belongs to the card that came.
+    bus.unbind(Driver::Cex4Queue, "04.0004", side).unwrap();
+    bus.bind(Driver::Cex4Queue, "04.0004", side).unwrap();
+    assert_eq!(online(&bus), [true, false]);
+    bus.set_card_online(card, false, side).unwrap();
+    assert_eq!(online(&bus), [false, false]);
+    bus.set_card_online(card, true, side).unwrap();
+    assert_eq!(online(&bus), [true, false]);
+}

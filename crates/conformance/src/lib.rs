@@ -40,3 +40,11 @@ pub const RECORDED: &[(&str, &str)] = &[
     ),
     ("random", include_str!("../transcripts/random.transcript")),
 ];
+
+/// Texts and bindings that the project itself tried on the AP bus of Linux 6.12, inside a guest: what
+/// 7.2 is known to do differently, and what needs interrupts or `vfio_ap`, is left out. As (file name,
+/// text); the recordings outrank it.
+pub const OBSERVED: &[(&str, &str)] = &[(
+    "observed",
+    include_str!("../transcripts/observed.transcript"),
+)];

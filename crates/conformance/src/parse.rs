@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn every_recorded_transcript_parses() {
         let mut cases = 0;
-        for (name, text) in crate::RECORDED {
+        for (name, text) in crate::RECORDED.iter().chain(crate::OBSERVED) {
             let parsed = parse(name, text).unwrap();
             assert!(
                 parsed

@@ -95,6 +95,9 @@ pub(super) struct QueueRow {
     state: StateRow,
     interrupts: bool,
     online: bool,
+    /// The `online` that its card left its driver with, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former_card: Option<bool>,
     requests: u64,
     /// Response code of the last reset by `vfio_ap`, while `vfio_ap` has the queue.
     reset: Option<u8>,
@@ -245,6 +248,7 @@ pub(super) fn rows(origin: &Origin, spec: &str, saved: &Saved) -> Vec<Row> {
             },
             interrupts: queue.interrupts,
             online: queue.online_wanted,
+            former_card: queue.former_card,
             requests: queue.requests,
             reset: reset.map(|(_, code)| code.0),
         }));
@@ -407,6 +411,7 @@ fn queue_of(row: QueueRow) -> bus::Queue {
         },
         interrupts: row.interrupts,
         online_wanted: row.online,
+        former_card: row.former_card,
         requests: row.requests,
     }
 }

@@ -98,6 +98,13 @@ fn the_manners_of_sysfs() {
         renamed.unwrap_err().raw_os_error(),
         Some(Errno::EPERM.raw())
     );
+    let apmask = instance.sys("bus/ap/apmask");
+    let changed = fs::set_permissions(&apmask, fs::Permissions::from_mode(0o600));
+    let owned = std::os::unix::fs::chown(&apmask, Some(1), None);
+    for refused in [changed, owned] {
+        let errno = refused.unwrap_err().raw_os_error();
+        assert_eq!(errno, Some(Errno::EPERM.raw()));
+    }
     // Attributes show a page and read what they have; a reader goes on with what it began.
     assert_eq!(
         fs::metadata(instance.sys("bus/ap/apmask"))
