@@ -52,12 +52,13 @@ use arch::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::absence::Known;
-use crate::backend::{ApcbView, DmaRange, Grant};
+use crate::backend::{Alert, ApcbView, DmaRange, Grant};
 use crate::connection::{Connection, Line};
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
 use crate::message::{
-    ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs, SetIrqsFlags,
+    AlertsReply, ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs,
+    SetIrqsFlags, WireAlert,
 };
 use crate::socket::{deadline_in, signal_eventfd};
 use crate::version::{OpenReply, OpenRequest};
@@ -183,6 +184,8 @@ pub struct Client {
     backoff: Duration,
     /// Registered eventfds, to register them again after a reconnect.
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    /// The eventfd for adapter interruptions, likewise.
+    alert: Option<OwnedFd>,
     /// Mapped ranges, to map them again after a reconnect.
     maps: BTreeMap<u64, DmaRange>,
     /// For the time without a connection.
@@ -218,6 +221,7 @@ impl Client {
             tended: false,
             backoff: options.first_backoff,
             eventfds: [None, None],
+            alert: None,
             maps: BTreeMap::new(),
             known: Known::nothing(),
             reconnects: 0,
@@ -310,6 +314,60 @@ impl Client {
         let payload = (command.as_bytes(), &[][..]);
         self.transact(Command::DeviceSetIrqs, payload, eventfd.as_slice(), timeout)
             .map(|_| ())
+    }
+
+    /// Registers `eventfd` for adapter interruptions, see [`alerts`](Self::alerts). It stays
+    /// registered over reconnects.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP without the facility; EINVAL when the descriptor is not an eventfd; when the daemon
+    /// cannot be asked.
+    pub fn set_alert(&mut self, eventfd: OwnedFd) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        self.send_alert(eventfd.as_fd())?;
+        self.alert = Some(eventfd);
+        Ok(())
+    }
+
+    fn send_alert(&mut self, eventfd: BorrowedFd<'_>) -> Result<(), ClientError> {
+        let timeout = self.options.round_trip;
+        self.transact(Command::ApSetAlert, (&[], &[]), &[eventfd], timeout)
+            .map(|_| ())
+    }
+
+    /// Takes the adapter interruptions that are due and hands each to `take`.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP without the facility; when the daemon cannot be asked.
+    pub fn alerts(&mut self, mut take: impl FnMut(Alert)) -> Result<(), ClientError> {
+        self.ensure_open()?;
+        let timeout = self.options.round_trip;
+        loop {
+            let len = self.transact(Command::ApGetAlerts, (&[], &[]), &[], timeout)?;
+            let reply = self.reply(len);
+            let parsed = AlertsReply::read_from_prefix(reply)
+                .ok()
+                .and_then(|(head, rest)| {
+                    let entries = <[WireAlert]>::ref_from_bytes(rest).ok()?;
+                    (entries.len() == head.count.get() as usize).then_some((head, entries))
+                });
+            let Some((head, entries)) = parsed else {
+                self.go_down();
+                return Err(ClientError::Protocol("AP_GET_ALERTS reply"));
+            };
+            for entry in entries {
+                let [apid, apqi] = entry.apqn.get().to_be_bytes();
+                take(Alert {
+                    apqn: Apqn::new(apid, apqi),
+                    isc: entry.isc.get().to_le_bytes()[0] & 7,
+                    nib: entry.nib.get(),
+                    replies: entry.replies.get(),
+                });
+            }
+            if head.more.get() == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Resets every queue of the device and waits for the end.
@@ -436,7 +494,11 @@ impl Client {
     fn ensure_open(&mut self) -> Result<(), ClientError> {
         if self.tended && !self.is_open() {
             let released = matches!(self.state, State::Released);
-            return Err(if released { ClientError::Released } else { ClientError::Down });
+            return Err(if released {
+                ClientError::Released
+            } else {
+                ClientError::Down
+            });
         }
         self.step(self.options.patience)
     }
@@ -525,6 +587,11 @@ impl Client {
                 self.eventfds[index as usize] = Some(eventfd);
                 sent?;
             }
+        }
+        if let Some(eventfd) = self.alert.take() {
+            let sent = self.send_alert(eventfd.as_fd());
+            self.alert = Some(eventfd);
+            sent?;
         }
         let maps: Vec<DmaRange> = self.maps.values().copied().collect();
         for range in maps {

@@ -187,7 +187,7 @@ impl DeviceSession for Card {
         }
     }
 
-    fn reset(&mut self) -> Result<(), Errno> {
-        Ok(())
+    fn reset(&mut self) -> Option<Result<(), Errno>> {
+        Some(Ok(()))
     }
 }

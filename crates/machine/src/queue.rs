@@ -9,7 +9,7 @@ use cex::Card;
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
 use crate::slow::SlowReset;
-use crate::state::{Condition, Finished, Job, QueueLoad, Requester, State};
+use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
 use crate::sync::lock;
 
 /// One AP queue.
@@ -91,6 +91,20 @@ impl Queue {
         // The longer part, copying, is done before the lock is taken.
         job.answer(reply);
         lock(&self.state).finish(job)
+    }
+
+    /// Where the interruptions of `guest` go, if the queue is the guest's and has them enabled.
+    pub(crate) fn interrupts_of(&self, guest: GuestId) -> Option<Interrupts> {
+        let state = lock(&self.state);
+        state.interrupts().filter(|_| state.guest() == Some(guest))
+    }
+
+    /// Disables the interruptions of `guest` if `which` says so.
+    pub(crate) fn disable_interrupts(&self, guest: GuestId, which: impl Fn(Interrupts) -> bool) {
+        let mut state = lock(&self.state);
+        if state.guest() == Some(guest) && state.interrupts().is_some_and(which) {
+            state.disable_interrupts();
+        }
     }
 
     pub(crate) fn load(&self) -> QueueLoad {

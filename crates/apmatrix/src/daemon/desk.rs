@@ -9,6 +9,7 @@ use machine::{HostCpu, Machine};
 use matrix::Host;
 use sysfs::{Node, Tree};
 
+use super::alerts::Alerts;
 use super::control::{Answer, Event};
 use super::refusals::{Asker, Refusals};
 use crate::control::{Request, Response};
@@ -20,6 +21,7 @@ pub(crate) struct Desk {
     pub(super) control: Sender<Event>,
     pub(super) machine: Arc<Machine>,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) alerts: Alerts,
 }
 
 impl Desk {

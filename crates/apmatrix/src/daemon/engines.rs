@@ -11,7 +11,9 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use arch::{Apid, Apqn};
-use machine::{Machine, Scratch};
+use machine::{Machine, Ran, Scratch};
+
+use super::alerts::Alerts;
 
 /// The ringing end: clone it into a machine's doorbell.
 pub(crate) type Bell = Sender<Apqn>;
@@ -30,28 +32,38 @@ pub(crate) fn bell() -> (Bell, Receiver<Apqn>) {
 pub(crate) fn start(
     machine: &Arc<Machine>,
     work: Receiver<Apqn>,
+    alerts: &Alerts,
     broken: impl Fn(Apid) + Clone + Send + 'static,
 ) -> Result<()> {
     let work = Arc::new(Mutex::new(work));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     for number in 0..cores {
         let (machine, work, broken) = (Arc::clone(machine), Arc::clone(&work), broken.clone());
+        let alerts = alerts.clone();
         thread::Builder::new()
             .name(format!("engine-{number}"))
-            .spawn(move || run(&machine, &work, &broken))
+            .spawn(move || run(&machine, &work, &alerts, &broken))
             .context("cannot start an engine thread")?;
     }
     Ok(())
 }
 
-fn run(machine: &Machine, work: &Mutex<Receiver<Apqn>>, broken: &dyn Fn(Apid)) {
+fn run(machine: &Machine, work: &Mutex<Receiver<Apqn>>, alerts: &Alerts, broken: &dyn Fn(Apid)) {
     let mut scratch = Scratch::new();
     while let Some(apqn) = next(work) {
         let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
-        if catch_unwind(step).is_err() {
-            tracing::error!(%apqn, "a card model failed; its adapter is check-stopped");
-            scratch = Scratch::new();
-            broken(apqn.apid);
+        match catch_unwind(step) {
+            Ok(Ran::Replied {
+                guest: Some(guest),
+                interrupts: Some(_),
+                ..
+            }) => alerts.post(guest, apqn),
+            Ok(_) => {}
+            Err(_) => {
+                tracing::error!(%apqn, "a card model failed; its adapter is check-stopped");
+                scratch = Scratch::new();
+                broken(apqn.apid);
+            }
         }
     }
 }

@@ -4,19 +4,24 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arch::{ApInstructions, Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags};
-use device::{
-    ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+use arch::{
+    ApInstructions, Apcb, Apqn, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags,
+    ResponseCode,
 };
-use machine::{GuestCpu, GuestId, Machine};
+use device::{
+    Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+};
+use machine::{GuestCpu, GuestId, Interrupts, Machine};
 use matrix::{MdevUuid, VmId};
 
 use super::Desk;
 use super::control::Event;
 use super::link::SessionLink;
 
-/// Facilities that a guest can have. Adapter interruptions are not delivered yet.
-const OFFERED: Facilities = Facilities::APQCI.union(Facilities::APFT);
+/// Facilities that a guest can have.
+const OFFERED: Facilities = Facilities::APQCI
+    .union(Facilities::APFT)
+    .union(Facilities::APQI);
 
 /// Opens one mediated device for whoever connects.
 #[derive(Debug)]
@@ -78,6 +83,7 @@ impl DeviceBackend for MdevBackend {
             tracing::info!(mdev = %self.mdev, "open refused: {errno}");
             machine.detach_guest(guest);
         })?;
+        self.desk.alerts.enter(guest, &link);
         Ok(MdevSession {
             desk: self.desk.clone(),
             mdev: self.mdev,
@@ -99,6 +105,13 @@ impl DeviceSession for MdevSession {
     }
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        if let Instruction::Aqic { apqn, control, nib } = instruction
+            && control.enables()
+            && !self.has_notification_byte(*nib)
+            && self.grant.facilities.contains(Facilities::APQI)
+        {
+            return self.invalid_address(*apqn);
+        }
         self.cpu.execute(instruction, reply)
     }
 
@@ -131,7 +144,25 @@ impl DeviceSession for MdevSession {
     }
 
     fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
-        self.dma.unmap(range)
+        self.dma.unmap(range)?;
+        let dma = &self.dma;
+        self.cpu.disable_interrupts(|nib| dma.find(nib).is_none());
+        Ok(())
+    }
+
+    fn next_alert(&mut self) -> Option<Alert> {
+        // What was disabled, reset or taken from the guest meanwhile interrupts it no more.
+        loop {
+            let (apqn, replies) = self.link.next_alert()?;
+            if let Some(Interrupts { isc, nib }) = self.cpu.interrupts(apqn) {
+                return Some(Alert {
+                    apqn,
+                    isc,
+                    nib,
+                    replies,
+                });
+            }
+        }
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -143,8 +174,32 @@ impl DeviceSession for MdevSession {
     }
 }
 
+impl MdevSession {
+    /// Whether the guest has the memory for a notification byte there (spec 6.3).
+    fn has_notification_byte(&self, nib: u64) -> bool {
+        let page = self.dma.find(nib);
+        nib != 0 && page.is_some_and(|range| range.readable && range.writable)
+    }
+
+    /// What AQIC answers to a bad address: 06, unless there is no such queue.
+    fn invalid_address(&mut self, apqn: Apqn) -> Outcome {
+        let facilities = false;
+        let test = Instruction::Tapq { apqn, facilities };
+        match self.cpu.execute(&test, &mut []) {
+            Outcome::Tapq { mut status, .. } => {
+                if status.queue_exists() {
+                    status.code = ResponseCode::INVALID_ADDRESS;
+                }
+                Outcome::Status(status)
+            }
+            exception => exception,
+        }
+    }
+}
+
 impl Drop for MdevSession {
     fn drop(&mut self) {
+        self.desk.alerts.leave(self.cpu.id());
         let (mdev, guest) = (self.mdev, self.cpu.id());
         // After this the device can be opened again, so wait for control to have closed it.
         let closed = self.desk.ask_control(|answer| Event::Close {

@@ -11,6 +11,7 @@ use device::{Limits, serve};
 use machine::{Doorbell, Machine};
 use matrix::Host;
 
+use super::alerts::Alerts;
 use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
@@ -89,9 +90,10 @@ impl Daemon {
             control: events,
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
+            alerts: Alerts::default(),
         };
         let broken = desk.control.clone();
-        engines::start(&machine, work, move |apid| {
+        engines::start(&machine, work, &desk.alerts, move |apid| {
             broken.send(Event::Broken(apid)).ok();
         })?;
         let listeners = listen(&desk)?;

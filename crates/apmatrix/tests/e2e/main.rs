@@ -15,6 +15,7 @@ mod instance;
 mod monitor;
 mod tier;
 
+mod aqic;
 mod attributes;
 mod bench;
 mod busy;
@@ -24,6 +25,7 @@ mod emulator;
 mod hostile;
 mod hot_plug;
 mod instructions;
+mod interrupts;
 mod libvirt;
 mod lifecycle;
 mod linux_guest;
