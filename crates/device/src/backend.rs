@@ -12,7 +12,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use arch::{Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciBlock};
+use arch::{Apcb, Apqn, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciBlock};
 
 use crate::irq::IrqIndex;
 use crate::version::OpenRequest;
@@ -74,6 +74,12 @@ pub trait DeviceSession {
         Ok(())
     }
 
+    /// Takes one adapter interruption that is due: a queue of the guest's whose interruptions are
+    /// enabled got a reply since the last time.
+    fn next_alert(&mut self) -> Option<Alert> {
+        None
+    }
+
     /// A descriptor that becomes readable when [`woken`](Self::woken) should be called: how the
     /// rest of the daemon reaches this connection's thread without waiting for it. It must be
     /// level-triggered (an eventfd or a pipe) and must stay the same for the whole session.
@@ -100,6 +106,23 @@ pub struct Wakeup {
     pub reset: Option<Result<(), Errno>>,
     /// End the session instead.
     pub close: bool,
+    /// Signal the eventfd for adapter interruptions.
+    pub alert: bool,
+}
+
+/// An adapter interruption that is due (spec 6.5): the VMM stores the notification byte and makes the
+/// subclass pending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alert {
+    /// The queue that got a reply.
+    pub apqn: Apqn,
+    /// The guest's interruption subclass, 0..=7.
+    pub isc: u8,
+    /// Absolute address of the guest's notification byte.
+    pub nib: u64,
+    /// Replies since the last time, at least 1. Hardware makes one interruption of several that come
+    /// before a CPU takes it; so may the VMM.
+    pub replies: u32,
 }
 
 /// What the daemon grants a VM in its answer to VERSION.

@@ -39,6 +39,7 @@
 //!
 //! [`SharedClient::keep`]: crate::SharedClient::keep
 
+mod alerts;
 mod raw;
 mod standard;
 
@@ -184,6 +185,8 @@ pub struct Client {
     backoff: Duration,
     /// Registered eventfds, to register them again after a reconnect.
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    /// The eventfd for adapter interruptions, likewise.
+    alert: Option<OwnedFd>,
     /// Mapped ranges, to map them again after a reconnect.
     maps: BTreeMap<u64, DmaRange>,
     /// For the time without a connection.
@@ -219,6 +222,7 @@ impl Client {
             tended: false,
             backoff: options.first_backoff,
             eventfds: [None, None],
+            alert: None,
             maps: BTreeMap::new(),
             known: Known::nothing(),
             reconnects: 0,
@@ -437,6 +441,11 @@ impl Client {
                 self.eventfds[index as usize] = Some(eventfd);
                 sent?;
             }
+        }
+        if let Some(eventfd) = self.alert.take() {
+            let sent = self.send_alert(eventfd.as_fd());
+            self.alert = Some(eventfd);
+            sent?;
         }
         let maps: Vec<DmaRange> = self.maps.values().copied().collect();
         for range in maps {

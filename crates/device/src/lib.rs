@@ -48,7 +48,7 @@ pub mod shared;
 mod socket;
 pub mod version;
 
-pub use backend::{ApcbView, DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
+pub use backend::{Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
 pub use client::{Client, ClientError, ClientOptions};
 pub use dma::DmaTable;
 pub use irq::IrqIndex;

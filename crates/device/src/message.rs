@@ -37,6 +37,8 @@
 //! | 13 | `DEVICE_RESET` | none | none |
 //! | 0x4150 | `AP_EXEC` | [`ExecRequest`], message | [`ExecReply`], data |
 //! | 0x4151 | `AP_GET_APCB` | none | [`ApcbReply`] |
+//! | 0x4152 | `AP_SET_ALERT` | none, an eventfd by `SCM_RIGHTS` | none |
+//! | 0x4153 | `AP_GET_ALERTS` | none | [`AlertsReply`], at most 64 [`WireAlert`] |
 //!
 //! Every other command, also `DEVICE_GET_REGION_INFO` (5), gets EOPNOTSUPP.
 //!
@@ -90,6 +92,14 @@
 //!
 //! The masks of the guest, the QCI block, and a generation that grows when they change.
 //!
+//! ## `AP_SET_ALERT`, `AP_GET_ALERTS`
+//!
+//! For guests with `apqi`; EOPNOTSUPP for others. The eventfd is signalled when a reply has come to a
+//! queue whose interruptions the guest has enabled; without a descriptor the earlier eventfd is
+//! removed. `AP_GET_ALERTS` then takes the queues concerned, each once, with what the guest gave
+//! PQAP(AQIC): the server never touches guest memory, so the client stores the notification byte and
+//! makes the interruption pending.
+//!
 //! # Descriptors
 //!
 //! At most 8 in one message; more end the connection. Descriptors with a command that takes none are
@@ -120,6 +130,9 @@ pub const MAX_DESCRIPTORS: usize = 8;
 
 /// Interrupts of the device: REQ and `CFG_CHG`.
 pub const IRQ_COUNT: u32 = 2;
+
+/// Most entries in one reply to `AP_GET_ALERTS`: they fit the smallest message buffer.
+pub const MOST_ALERTS: usize = 64;
 
 /// Size of the header in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
@@ -183,6 +196,10 @@ commands! {
     ApExec = 0x4150;
     /// Reads the guest's masks and QCI block.
     ApGetApcb = 0x4151;
+    /// Registers or removes the eventfd for adapter interruptions.
+    ApSetAlert = 0x4152;
+    /// Takes the adapter interruptions that are due.
+    ApGetAlerts = 0x4153;
 }
 
 impl Command {
@@ -393,6 +410,24 @@ wire_structs! {
         /// Bytes behind this structure: the 128 of QCI's block, or DQAP's reply.
         length: U32,
     }
+    /// The reply to `AP_GET_ALERTS`, in front of its entries; 8 bytes.
+    AlertsReply {
+        /// Entries behind this structure.
+        count: U32,
+        /// 1: there are more, ask again; else 0.
+        more: U32,
+    }
+    /// One entry of `AP_GET_ALERTS`; 16 bytes.
+    WireAlert {
+        /// Absolute address of the guest's notification byte.
+        nib: U64,
+        /// The queue: APID * 256 + APQI.
+        apqn: U16,
+        /// The guest's interruption subclass, 0 to 7.
+        isc: U16,
+        /// Replies since the last time, at least 1: a client may make one interruption of them.
+        replies: U32,
+    }
     /// The reply to `AP_GET_APCB`; 240 bytes.
     ApcbReply {
         /// Grows with every change.
@@ -477,6 +512,9 @@ mod tests {
         assert_eq!(size_of::<ExecRequest>(), 32);
         assert_eq!(size_of::<ExecReply>(), 24);
         assert_eq!(size_of::<ApcbReply>(), 240);
+        assert_eq!(size_of::<AlertsReply>(), 8);
+        assert_eq!(size_of::<WireAlert>(), 16);
+        assert!(HEADER_LEN + 8 + MOST_ALERTS * 16 <= max_frame(1));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use arch::Errno;
-use zerocopy::FromBytes;
+use arch::{Errno, Facilities};
+use zerocopy::{FromBytes, IntoBytes};
 use zeroize::Zeroize;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant};
@@ -28,8 +28,9 @@ use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
 use crate::link::{Answer, Link, receive_end};
 use crate::message::{
-    ApcbReply, Command, DEFAULT_MAX_MESSAGE, DeviceFlags, DeviceInfo, DmaMap, DmaUnmap, ExecReply,
-    HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, SetIrqs, VersionHead,
+    AlertsReply, ApcbReply, Command, DEFAULT_MAX_MESSAGE, DeviceFlags, DeviceInfo, DmaMap,
+    DmaUnmap, ExecReply, HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, MOST_ALERTS,
+    SetIrqs, VersionHead, WireAlert,
 };
 use crate::socket::{Readable, is_eventfd, signal_eventfd, wait_hangup, wait_readable};
 use crate::version::{OpenReply, OpenRequest, format_number};
@@ -117,6 +118,7 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
             device: session,
             grant,
             eventfds: [None, None],
+            alert: None,
             resetting: None,
         }
         .run(),
@@ -190,6 +192,8 @@ struct Session<S> {
     grant: Grant,
     /// By [`IrqIndex`].
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    /// For adapter interruptions.
+    alert: Option<OwnedFd>,
     /// A `DEVICE_RESET` that has not been answered.
     resetting: Option<Header>,
 }
@@ -244,6 +248,9 @@ impl<S: DeviceSession> Session<S> {
                 }
             }
         }
+        if let Some(eventfd) = self.alert.as_ref().filter(|_| wakeup.alert) {
+            signal_eventfd(eventfd);
+        }
         if wakeup.close {
             return Err(SessionEnd::Evicted);
         }
@@ -278,13 +285,18 @@ impl<S: DeviceSession> Session<S> {
                 let reply = self.apcb_reply();
                 self.link.put(&reply)
             }),
+            Command::ApSetAlert => no_payload(len).and_then(|()| self.set_alert()),
+            Command::ApGetAlerts => no_payload(len).and_then(|()| self.get_alerts()),
         })
     }
 
     /// Whether there is such a command, and whether it takes the descriptors that came.
     fn check(&self, command: u16) -> Result<Command, Errno> {
         let command = Command::from_raw(command).ok_or(Errno::EOPNOTSUPP)?;
-        let takes_descriptors = matches!(command, Command::DeviceSetIrqs | Command::DmaMap);
+        let takes_descriptors = matches!(
+            command,
+            Command::DeviceSetIrqs | Command::DmaMap | Command::ApSetAlert
+        );
         if !takes_descriptors && self.link.descriptors.len() != 0 {
             return Err(Errno::EINVAL);
         }
@@ -339,6 +351,49 @@ impl<S: DeviceSession> Session<S> {
         self.eventfds[index as usize] = eventfd;
         self.device.irq_registered(index, registered);
         Ok(0)
+    }
+
+    /// Adapter interruptions exist for guests that were granted them.
+    fn has_interrupts(&self) -> Result<(), Errno> {
+        let granted = self.grant.facilities.contains(Facilities::APQI);
+        granted.then_some(()).ok_or(Errno::EOPNOTSUPP)
+    }
+
+    fn set_alert(&mut self) -> Answer {
+        self.has_interrupts()?;
+        if self.link.descriptors.len() > 1 {
+            return Err(Errno::EINVAL);
+        }
+        let eventfd = self.link.descriptors.take();
+        if eventfd.as_ref().is_some_and(|fd| !is_eventfd(fd)) {
+            return Err(Errno::EINVAL);
+        }
+        self.alert = eventfd;
+        Ok(0)
+    }
+
+    fn get_alerts(&mut self) -> Answer {
+        const ENTRIES: usize = HEADER_LEN + AlertsReply::SIZE as usize;
+        self.has_interrupts()?;
+        let mut count = 0;
+        while count < MOST_ALERTS
+            && let Some(alert) = self.device.next_alert()
+        {
+            let entry = WireAlert {
+                nib: alert.nib.into(),
+                apqn: alert.apqn.to_u16().into(),
+                isc: u16::from(alert.isc).into(),
+                replies: alert.replies.into(),
+            };
+            let at = ENTRIES + count * size_of::<WireAlert>();
+            self.link.output[at..at + size_of::<WireAlert>()].copy_from_slice(entry.as_bytes());
+            count += 1;
+        }
+        let reply = AlertsReply {
+            count: u32::try_from(count).unwrap_or(0).into(),
+            more: u32::from(count == MOST_ALERTS).into(),
+        };
+        Ok(self.link.put(&reply) + count * size_of::<WireAlert>())
     }
 
     fn dma_map(&mut self, len: usize) -> Answer {

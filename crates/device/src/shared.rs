@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arch::{ApInstructions, Facilities, Instruction, Outcome};
 
-use crate::backend::{ApcbView, Grant};
+use crate::backend::{Alert, ApcbView, DmaRange, Grant};
 use crate::client::{Client, ClientError};
 use crate::irq::IrqIndex;
 
@@ -68,6 +68,22 @@ impl SharedClient {
     /// Those of [`Client::reset`].
     pub fn reset(&self) -> Result<(), ClientError> {
         self.lock().reset()
+    }
+
+    /// See [`Client::alerts`].
+    ///
+    /// # Errors
+    /// Those of [`Client::alerts`].
+    pub fn alerts(&self, take: impl FnMut(Alert)) -> Result<(), ClientError> {
+        self.lock().alerts(take)
+    }
+
+    /// See [`Client::dma_map`].
+    ///
+    /// # Errors
+    /// Those of [`Client::dma_map`].
+    pub fn dma_map(&self, range: DmaRange) -> Result<(), ClientError> {
+        self.lock().dma_map(range)
     }
 
     /// See [`Client::release`].

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arch::qci::{MAX_ADAPTER_WITHOUT_APXA, MAX_DOMAIN_WITHOUT_APXA};
 use arch::{
-    ApInstructions, Apid, Apqn, CardFacts, CardQueries, CrycbFormat, Facilities, Instruction,
+    ApInstructions, Apid, Apqn, CardFacts, CardQueries, CrycbFormat, Facilities, Gisa, Instruction,
     MasterKeys, Outcome, ProgramException, QciBlock, QciFlags, ResponseCode,
 };
 
 use crate::guests::Guest;
-use crate::state::Requester;
+use crate::state::{Interrupts, Requester};
 use crate::sync::read;
 use crate::{GuestId, Machine};
 
@@ -79,6 +79,34 @@ impl<M: Deref<Target = Machine>> GuestCpu<M> {
     #[must_use]
     pub fn id(&self) -> GuestId {
         self.guest.id()
+    }
+
+    /// Where the interruptions of a queue go, if the guest has it and has enabled them.
+    #[must_use]
+    pub fn interrupts(&self, apqn: Apqn) -> Option<Interrupts> {
+        let view = read(self.guest.view());
+        view.plugged.get(&apqn)?.interrupts_of(self.guest.id())
+    }
+
+    /// What the guest's enabled queues refer to: interruption subclasses with their reference counts
+    /// (spec 6.5). It is counted anew each time, so whatever ends an enablement ends its reference.
+    #[must_use]
+    pub fn gisa(&self) -> Gisa {
+        let view = read(self.guest.view());
+        let enabled = view.plugged.values();
+        let mut gisa = Gisa::default();
+        for interrupts in enabled.filter_map(|queue| queue.interrupts_of(self.guest.id())) {
+            gisa.register(interrupts.isc);
+        }
+        gisa
+    }
+
+    /// Disables the interruptions of all queues whose notification byte `lost` names (spec 5.7).
+    pub fn disable_interrupts(&self, lost: impl Fn(u64) -> bool) {
+        let view = read(self.guest.view());
+        for queue in view.plugged.values() {
+            queue.disable_interrupts(self.guest.id(), |interrupts| lost(interrupts.nib));
+        }
     }
 
     /// Flags of the QCI block that the guest sees: no secure binding, and extended addressing only

@@ -10,7 +10,7 @@ use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
 use crate::faults::{Faults, Mnemonic, RequestFaults, Ticket, Withheld};
 use crate::slow::SlowReset;
-use crate::state::{Condition, Finished, Job, QueueLoad, Requester, State};
+use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
 use crate::sync::lock;
 
 /// One AP queue.
@@ -155,6 +155,20 @@ impl Queue {
 
     pub(crate) const fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// Where the interruptions of `guest` go, if the queue is the guest's and has them enabled.
+    pub(crate) fn interrupts_of(&self, guest: GuestId) -> Option<Interrupts> {
+        let state = lock(&self.state);
+        state.interrupts().filter(|_| state.guest() == Some(guest))
+    }
+
+    /// Disables the interruptions of `guest` if `which` says so.
+    pub(crate) fn disable_interrupts(&self, guest: GuestId, which: impl Fn(Interrupts) -> bool) {
+        let mut state = lock(&self.state);
+        if state.guest() == Some(guest) && state.interrupts().is_some_and(which) {
+            state.disable_interrupts();
+        }
     }
 
     pub(crate) fn load(&self) -> QueueLoad {

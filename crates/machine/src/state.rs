@@ -295,6 +295,11 @@ impl State {
         self.interrupts
     }
 
+    /// As AQIC does it.
+    pub(crate) const fn disable_interrupts(&mut self) {
+        self.interrupts = None;
+    }
+
     pub(crate) fn load(&self) -> QueueLoad {
         QueueLoad {
             waiting: self.requests.len(),

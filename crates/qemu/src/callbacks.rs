@@ -11,7 +11,7 @@
 //!                                 DIAG   -> on_diagnose      (before)
 //!                                 entry  -> on_entry         (before)
 //!                                 STCRW, CHSC -> on_moving   (before; may set registers and PC)
-//!                                 LPSWE, STPT -> on_moving   (before, if something is to be delivered)
+//!                                 LPSWE, behind STPT -> on_moving (before, if something is to be delivered)
 //!   flush -> sites are freed: no translated code refers to them any more
 //! ```
 
@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::board::Scoreboard;
-use crate::cpu::{Cpu, CpuError};
+use crate::cpu::{Cpu, CpuError, PswMask, Register};
 use crate::css::CssInsn;
 use crate::ffi;
 use crate::intercept::{ApInsn, intercept};
@@ -28,6 +28,7 @@ use crate::keeper;
 use crate::lpswe::Lpswe;
 use crate::options::Options;
 use crate::plugin::Plugin;
+use crate::psw::Psw;
 use crate::reset::{Diagnose, Resets};
 use crate::say::say;
 use crate::stfle::Stfle;
@@ -54,20 +55,34 @@ static SITES: Mutex<Sites> = Mutex::new(Vec::new());
 /// An instruction that was translated with a callback.
 #[derive(Debug)]
 enum Site {
-    Ap { insn: ApInsn, pc: u64 },
+    Ap {
+        insn: ApInsn,
+        pc: u64,
+    },
     Stfle(Stfle),
     Diagnose(Diagnose),
-    Css { insn: CssInsn, pc: u64 },
-    Lpswe(Lpswe),
-    Stpt(Stpt),
+    Css {
+        insn: CssInsn,
+        pc: u64,
+    },
+    Lpswe {
+        insn: Lpswe,
+        pc: u64,
+    },
+    /// The start of a block.
+    Block {
+        pc: u64,
+    },
+    /// The instruction behind it.
+    AfterStpt(Stpt),
 }
 
 impl Site {
     /// Whether its callback may continue the guest somewhere else.
     const fn moves(&self) -> bool {
         match self {
-            Self::Ap { .. } | Self::Css { .. } | Self::Lpswe(_) => true,
-            Self::Stfle(_) | Self::Diagnose(_) | Self::Stpt(_) => false,
+            Self::Ap { .. } | Self::Css { .. } | Self::Lpswe { .. } | Self::Block { .. } => true,
+            Self::Stfle(_) | Self::Diagnose(_) | Self::AfterStpt(_) => false,
         }
     }
 }
@@ -149,6 +164,12 @@ fn install(id: ffi::PluginId, info: &ffi::Info, args: &[String]) -> Result<(), S
         return Err("loaded twice; a machine has one AP matrix".to_owned());
     }
     let none = std::ptr::null_mut();
+    if PLUGIN.get().is_some_and(Plugin::has_interrupts) {
+        // SAFETY: `id` is ours; the callback has the type of the interface and lives in this library.
+        unsafe {
+            ffi::qemu_plugin_register_vcpu_discon_cb(id, ffi::DISCON_INTERRUPT, on_interrupt, none);
+        }
+    }
     // SAFETY: `id` is ours; the callbacks have the types of the interface and live in this library,
     // which is never unloaded.
     unsafe { ffi::qemu_plugin_register_vcpu_init_cb(id, on_vcpu, none) };
@@ -230,6 +251,11 @@ unsafe extern "C-unwind" fn on_translate(block: *mut ffi::Block, _userdata: *mut
 unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
     // SAFETY: the caller vouches for the block.
     let count = unsafe { ffi::qemu_plugin_tb_n_insns(block) };
+    if plugin.has_interrupts() {
+        // SAFETY: the caller vouches for the block.
+        unsafe { watch_start(block, count) };
+    }
+    let mut stpt = None;
     for index in 0..count {
         // SAFETY: the caller vouches for the block; `index` is below its length.
         let insn = unsafe { ffi::qemu_plugin_tb_get_insn(block, index) };
@@ -249,14 +275,16 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
                 );
             }
         }
+        if let Some(stpt) = std::mem::replace(&mut stpt, Stpt::decode(bytes)) {
+            // SAFETY: `insn` is valid during the callback.
+            unsafe { watch(insn, Site::AfterStpt(stpt)) };
+        }
         let site = if let Some(ap) = ApInsn::decode(bytes) {
             Site::Ap { insn: ap, pc }
         } else if let Some(insn) = CssInsn::decode(bytes) {
             Site::Css { insn, pc }
-        } else if let Some(lpswe) = Lpswe::decode(bytes) {
-            Site::Lpswe(lpswe)
-        } else if let Some(stpt) = Stpt::decode(bytes) {
-            Site::Stpt(stpt)
+        } else if let Some(insn) = Lpswe::decode(bytes) {
+            Site::Lpswe { insn, pc }
         } else if let Some(stfle) = Stfle::decode(bytes) {
             Site::Stfle(stfle)
         } else if let Some(diagnose) = Diagnose::decode(bytes) {
@@ -272,6 +300,67 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
     }
 }
 
+/// Has interruptions delivered at the start of `block`, which has `count` instructions, unless it is
+/// the target of an EXECUTE: there QEMU itself delivers none.
+///
+/// # Safety
+/// `block` is the block of a translation callback that is running.
+unsafe fn watch_start(block: *mut ffi::Block, count: usize) {
+    let Some(scoreboard) = SCOREBOARD.get().filter(|_| count > 0) else {
+        return;
+    };
+    // SAFETY: the caller vouches for the block, which has a first instruction.
+    let insn = unsafe { ffi::qemu_plugin_tb_get_insn(block, 0) };
+    let mut bytes = [0; 4];
+    // SAFETY: `insn` is valid during the callback and `bytes` has room for 4 bytes.
+    unsafe { ffi::qemu_plugin_insn_data(insn, bytes.as_mut_ptr().cast(), bytes.len()) };
+    // SAFETY: `insn` is valid during the callback.
+    let pc = unsafe { ffi::qemu_plugin_insn_vaddr(insn) };
+    if count == 1 && is_execute_target(pc, bytes) {
+        return;
+    }
+    let site = Box::new(Site::Block { pc });
+    let userdata = std::ptr::from_ref(site.as_ref()).cast_mut().cast();
+    sites().push(site);
+    // SAFETY: the caller vouches for the block; the site lives as long as the code.
+    unsafe { scoreboard.watch_block(block, on_moving, ffi::CB_RW_REGS_PC, userdata) };
+}
+
+/// Delivers what is due to a CPU that is about to execute the block at `pc`.
+fn at_block_start(
+    vcpu: &mut Vcpu<'_>,
+    plugin: &Plugin,
+    index: c_uint,
+    pc: u64,
+) -> Result<Option<u64>, CpuError> {
+    // The LPSWE of an emulated wait knows the PSW that is interrupted; this does not.
+    if plugin.wait(index).is_none_or(|wait| wait.is_at(pc)) {
+        return Ok(None);
+    }
+    let mask = PswMask(vcpu.get(Register::PswMask)?);
+    let old = Psw { mask, address: pc };
+    plugin.pending().interrupt(vcpu, old, None)
+}
+
+unsafe extern "C-unwind" fn on_interrupt(
+    vcpu: c_uint,
+    _kind: c_int,
+    from: u64,
+    to: u64,
+    _userdata: *mut c_void,
+) {
+    guarded(|plugin| {
+        let wait = plugin.wait(vcpu)?;
+        if !wait.is_at(from) {
+            return None;
+        }
+        // SAFETY: this callback runs on the vCPU's thread; only registers are read and memory is
+        // written.
+        let mut cpu = unsafe { current() }?;
+        wait.interrupted(&mut cpu, from, to).ok()
+    });
+}
+
 /// Registers the callbacks of `site`.
 ///
 /// # Safety
@@ -281,7 +370,7 @@ unsafe fn watch(insn: *mut ffi::Insn, site: Site) {
     let userdata = std::ptr::from_ref(site.as_ref()).cast_mut().cast();
     let (callback, flags): (ffi::VcpuCallback, _) = match *site {
         Site::Ap { .. } | Site::Css { .. } => (on_moving, ffi::CB_RW_REGS_PC),
-        Site::Lpswe(_) | Site::Stpt(_) => {
+        Site::Lpswe { .. } | Site::Block { .. } | Site::AfterStpt(_) => {
             sites().push(site);
             if let Some(scoreboard) = SCOREBOARD.get() {
                 // SAFETY: the caller vouches for `insn`; the site lives as long as the code.
@@ -416,13 +505,16 @@ unsafe fn execute(index: c_uint, userdata: *mut c_void) -> Option<u64> {
         let mut vcpu = unsafe { current() }?;
         let pending = plugin.pending();
         let next = match *site {
-            Site::Ap { insn, pc } => intercept(&mut vcpu, plugin, insn, pc),
-            Site::Css { insn, pc } => insn.execute(&mut vcpu, pending, pc),
-            Site::Lpswe(lpswe) => lpswe.execute(&mut vcpu, pending, plugin.readings(index)?),
-            Site::Stpt(stpt) => {
-                let noted = plugin.readings(index)?.note(&mut vcpu, stpt);
-                noted.map(|()| None)
+            Site::Ap { insn, pc } => {
+                plugin.tell_memory(&mut vcpu);
+                intercept(&mut vcpu, plugin, insn, pc)
             }
+            Site::Css { insn, pc } => insn.execute(&mut vcpu, pending, pc),
+            Site::Lpswe { insn, pc } => {
+                insn.execute(&mut vcpu, pending, plugin.clock(), plugin.wait(index)?, pc)
+            }
+            Site::Block { pc } => at_block_start(&mut vcpu, plugin, index, pc),
+            Site::AfterStpt(stpt) => plugin.clock().read(&mut vcpu, stpt).map(|()| None),
             Site::Stfle(_) | Site::Diagnose(_) => Ok(None),
         };
         next.unwrap_or_else(|CpuError| {

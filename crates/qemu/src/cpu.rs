@@ -19,6 +19,8 @@ pub(crate) enum Register {
     FloatControl,
     /// The clock comparator.
     ClockComparator,
+    /// When the CPU timer will be 0, in nanoseconds of a clock of QEMU's.
+    TimerExpiry,
 }
 
 /// QEMU, or a test, did not do what it always does: a register cannot be read or written.
@@ -50,6 +52,8 @@ pub(crate) struct PswMask(pub(crate) u64);
 
 impl PswMask {
     const DAT: u64 = 1 << 58;
+    const IO: u64 = 1 << 57;
+    const SPACE: u64 = 3 << 46;
     const MACHINE_CHECKS: u64 = 1 << 50;
     const WAIT: u64 = 1 << 49;
     const PROBLEM: u64 = 1 << 48;
@@ -67,6 +71,22 @@ impl PswMask {
     /// Bit 14: the CPU does nothing but wait for an interruption.
     pub(crate) const fn wait(self) -> bool {
         self.0 & Self::WAIT != 0
+    }
+
+    /// Bit 6: I/O interruptions interrupt.
+    pub(crate) const fn takes_io(self) -> bool {
+        self.0 & Self::IO != 0
+    }
+
+    /// Without the wait bit.
+    pub(crate) const fn without_wait(self) -> Self {
+        Self(self.0 & !Self::WAIT)
+    }
+
+    /// Whether a program at the same address sees the same memory and has the same rights.
+    pub(crate) const fn same_space(self, other: Self) -> bool {
+        let parts = Self::DAT | Self::SPACE | Self::PROBLEM | Self::EXTENDED | Self::BASIC;
+        (self.0 ^ other.0) & parts == 0
     }
 
     /// Bit 13: machine checks interrupt.

@@ -5,7 +5,6 @@
 
 use crate::cpu::{Cpu, CpuError, PswMask, Register};
 use crate::pending::Pending;
-use crate::report::Report;
 use crate::stfle::operand_address;
 
 /// One of the two instructions in the guest's program.
@@ -84,11 +83,11 @@ impl CssInsn {
 /// Whether a word was stored. A place that cannot be stored to is QEMU's to report.
 fn store_report_word(cpu: &mut impl Cpu, pending: &Pending, address: u64) -> bool {
     address.is_multiple_of(4)
-        && pending.change(|report| {
-            let mut taken = *report;
+        && pending.change(|state| {
+            let mut taken = state.report;
             let stored = taken.take_word() && cpu.store(address, &REPORT_WORD);
             if stored {
-                *report = taken;
+                state.report = taken;
             }
             stored
         })
@@ -106,6 +105,6 @@ fn store_event(cpu: &mut impl Cpu, pending: &Pending, block: u64) -> bool {
     let types = &request[TYPES];
     let wants_type_0 = types[0] & 0x80 != 0 || types.iter().all(|byte| *byte == 0);
     asks && wants_type_0
-        && pending.change(Report::take_event)
+        && pending.change(|state| state.report.take_event())
         && cpu.store(block + REQUEST as u64, &CONFIGURATION_CHANGED)
 }

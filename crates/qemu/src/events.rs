@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!   daemon -- CFG_CHG eventfd --> [this thread] --> Pending: a machine check for any vCPU, and a poke
+//!          -- alert eventfd ---->               --> Pending: an adapter interruption, likewise
 //!          -- REQ eventfd ------>               --> the device is given back, its queues are gone
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use arch::Facilities;
 use device::{Client, ClientError, IrqIndex};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::plugin::Plugin;
 use crate::poke::Poke;
-use crate::report::Report;
 use crate::say::say;
 
 /// What the thread waits for.
@@ -20,6 +21,8 @@ use crate::say::say;
 pub(crate) struct Events {
     config_changed: OwnedFd,
     request: OwnedFd,
+    /// None for guests without adapter interruptions.
+    alert: Option<OwnedFd>,
     poke: Option<Poke>,
 }
 
@@ -30,16 +33,20 @@ impl Events {
     /// # Errors
     /// When there are no descriptors left or the daemon refuses.
     pub(crate) fn register(client: &mut Client, poke: Option<Poke>) -> Result<Self, ClientError> {
-        let mut register = |index| {
-            let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
-                .map_err(|error| ClientError::Io(error.into()))?;
-            let theirs = event.try_clone().map_err(ClientError::Io)?;
-            client.set_irq(index, Some(theirs))?;
-            Ok::<_, ClientError>(event)
-        };
+        let (config_changed, theirs) = pair()?;
+        client.set_irq(IrqIndex::ConfigChanged, Some(theirs))?;
+        let (request, theirs) = pair()?;
+        client.set_irq(IrqIndex::Request, Some(theirs))?;
+        let mut alert = None;
+        if client.grant().facilities.contains(Facilities::APQI) {
+            let (ours, theirs) = pair()?;
+            client.set_alert(theirs)?;
+            alert = Some(ours);
+        }
         Ok(Self {
-            config_changed: register(IrqIndex::ConfigChanged)?,
-            request: register(IrqIndex::Request)?,
+            config_changed,
+            request,
+            alert,
             poke,
         })
     }
@@ -55,6 +62,11 @@ impl Events {
         }
     }
 
+    /// Has an idle guest look at what is pending.
+    pub(crate) fn wake(&self) {
+        self.poke.as_ref().inspect(|poke| poke.wake());
+    }
+
     fn run(&self, plugin: &Plugin) {
         let console = self.poke.as_ref().map(AsFd::as_fd);
         loop {
@@ -62,14 +74,18 @@ impl Events {
                 PollFd::new(&self.config_changed, PollFlags::IN),
                 PollFd::new(&self.request, PollFlags::IN),
             ];
+            fds.extend(self.alert.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
             fds.extend(console.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             // An error is a signal of QEMU's that this thread got: nothing was read, look again.
             if poll(&mut fds, None).is_err() {
                 continue;
             }
             if take(&self.config_changed) {
-                plugin.pending().change(Report::change);
-                self.poke.as_ref().inspect(|poke| poke.wake());
+                plugin.pending().change(|state| state.report.change());
+                self.wake();
+            }
+            if self.alert.as_ref().is_some_and(take) && plugin.fetch_alerts() {
+                self.wake();
             }
             if take(&self.request) {
                 plugin.release();
@@ -77,6 +93,14 @@ impl Events {
             self.poke.as_ref().inspect(|poke| poke.drain());
         }
     }
+}
+
+/// An eventfd for us and one for the daemon.
+fn pair() -> Result<(OwnedFd, OwnedFd), ClientError> {
+    let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
+        .map_err(|error| ClientError::Io(error.into()))?;
+    let theirs = event.try_clone().map_err(ClientError::Io)?;
+    Ok((event, theirs))
 }
 
 /// Whether the eventfd was signalled since the last call.

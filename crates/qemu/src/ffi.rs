@@ -18,6 +18,9 @@ pub(crate) type VcpuCallback = unsafe extern "C-unwind" fn(c_uint, *mut c_void);
 pub(crate) type TranslateCallback = unsafe extern "C-unwind" fn(*mut Block, *mut c_void);
 /// A memory callback: `(vcpu_index, info, address, userdata)`.
 pub(crate) type MemoryCallback = unsafe extern "C-unwind" fn(c_uint, u32, u64, *mut c_void);
+/// A discontinuity: `(vcpu_index, kind, from, to, userdata)`.
+pub(crate) type DiscontinuityCallback =
+    unsafe extern "C-unwind" fn(c_uint, c_int, u64, u64, *mut c_void);
 /// A callback without a vCPU: `(userdata)`.
 pub(crate) type PlainCallback = unsafe extern "C-unwind" fn(*mut c_void);
 
@@ -87,6 +90,8 @@ pub(crate) struct PerVcpu {
     pub(crate) offset: usize,
 }
 
+/// Discontinuities that no instruction causes.
+pub(crate) const DISCON_INTERRUPT: c_int = 1;
 /// The callback runs when the number is not the operand.
 pub(crate) const COND_NE: c_int = 3;
 /// The callback reads registers.
@@ -127,6 +132,21 @@ unsafe extern "C-unwind" {
         condition: c_int,
         number: PerVcpu,
         operand: u64,
+        userdata: *mut c_void,
+    );
+    pub(crate) fn qemu_plugin_register_vcpu_tb_exec_cond_cb(
+        block: *mut Block,
+        callback: VcpuCallback,
+        flags: c_int,
+        condition: c_int,
+        number: PerVcpu,
+        operand: u64,
+        userdata: *mut c_void,
+    );
+    pub(crate) fn qemu_plugin_register_vcpu_discon_cb(
+        id: PluginId,
+        kinds: c_int,
+        callback: DiscontinuityCallback,
         userdata: *mut c_void,
     );
     pub(crate) fn qemu_plugin_scoreboard_new(element_size: usize) -> *mut Scoreboard;

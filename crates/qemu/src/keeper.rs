@@ -32,6 +32,9 @@ pub(crate) fn start(plugin: &'static Plugin) {
 /// the guest is owed then belongs here: in both cases its queues are empty and have their interrupts
 /// disabled, so a guest that waits for an adapter interruption instead of polling needs one to look.
 fn changed(plugin: &Plugin, open: bool) {
+    if open {
+        plugin.restored();
+    }
     plugin.limiter().say(if open {
         format_args!("the daemon answers again; the AP queues were reset")
     } else {

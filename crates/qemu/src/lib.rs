@@ -17,6 +17,7 @@
 //! | `events`, `poke` | what the host tells, and waking an idle guest | no |
 //! | `pending`, `report` | what waits to be delivered | no |
 //! | `machine_check` | the interruption that says "channel report pending" | no |
+//! | `adapter`, `wait` | adapter interruptions; the wait for them | no |
 //! | `css`, `lpswe` | STCRW and CHSC; where interruptions are delivered | no |
 //! | `timer` | what a CPU timer is now | no |
 //! | `psw` | PSWs and their places in low core | no |
@@ -35,6 +36,7 @@
     )
 )]
 
+mod adapter;
 #[cfg(not(test))]
 mod board;
 #[cfg(not(test))]
@@ -61,3 +63,4 @@ mod stfle;
 mod timer;
 #[cfg(not(test))]
 mod vcpu;
+mod wait;

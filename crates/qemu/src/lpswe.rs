@@ -5,12 +5,11 @@
 //! instructions, and an idle CPU is interrupted with the PSW of its wait.
 
 use crate::cpu::{Cpu, CpuError, PswMask, Register};
-use crate::machine_check;
 use crate::pending::Pending;
 use crate::psw::Psw;
-use crate::report::Report;
 use crate::stfle::operand_address;
-use crate::timer::{CpuTimer, Readings};
+use crate::timer::Clock;
+use crate::wait::{self, Step, Wait};
 
 /// LPSWE in the guest's program (format S).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,32 +45,45 @@ impl Lpswe {
         Ok(psw.ok().filter(|psw| psw.is_valid()))
     }
 
-    /// Delivers what the PSW to be loaded allows. Returns where the guest continues, or `None` to let
-    /// QEMU execute the instruction.
+    /// Delivers what the PSW to be loaded allows, or waits for it. The instruction stands at `pc`.
+    /// Returns where the guest continues, or `None` to let QEMU execute the instruction.
     pub(crate) fn execute(
         self,
         cpu: &mut impl Cpu,
         pending: &Pending,
-        readings: &Readings,
+        clock: &Clock,
+        wait: &Wait,
+        pc: u64,
     ) -> Result<Option<u64>, CpuError> {
         let Some(psw) = self.operand(cpu)? else {
             return Ok(None);
         };
-        if !machine_check::is_enabled(cpu, psw)? {
+        let interrupt = |cpu: &mut _| pending.interrupt(cpu, psw, Some(clock));
+        if let Some(next) = interrupt(cpu)? {
+            wait.end();
+            return Ok(Some(next));
+        }
+        let now = PswMask(cpu.get(Register::PswMask)?);
+        if !wait::can_be_emulated(psw, now) {
             return Ok(None);
         }
-        let timer = match readings.now(cpu) {
-            CpuTimer::Known(timer) => Some(timer),
-            CpuTimer::Unused => None,
-            CpuTimer::Unread => return Ok(None),
+        let stays = match wait.step(pc, psw) {
+            Step::Begin => pending.is_expected(),
+            Step::Again => pending.wait(wait::SLICE),
+            Step::Halt => {
+                pending.give_up();
+                false
+            }
         };
-        if !pending.change(Report::take_check) {
+        if !stays {
+            wait.end();
             return Ok(None);
         }
-        let delivered = machine_check::deliver(cpu, psw, timer);
-        if !matches!(delivered, Ok(Some(_))) {
-            pending.change(Report::give_check_back);
+        if let Some(next) = interrupt(cpu)? {
+            wait.end();
+            return Ok(Some(next));
         }
-        delivered
+        wait::let_through(cpu, psw)?;
+        Ok(Some(pc))
     }
 }

@@ -1,10 +1,12 @@
 //! The plugin's state: one connection, and a little per vCPU.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
-use device::{Client, ClientError, ClientOptions, OpenRequest, SharedClient, VmIdentity};
+use device::{Client, ClientError, ClientOptions, DmaRange, OpenRequest, SharedClient, VmIdentity};
 
+use crate::cpu::Cpu;
 use crate::events::Events;
 use crate::intercept::Executor;
 use crate::options::Options;
@@ -13,7 +15,8 @@ use crate::poke::Poke;
 use crate::reset::Resets;
 use crate::say::{Limiter, say};
 use crate::stfle::FacilityList;
-use crate::timer::Readings;
+use crate::timer::Clock;
+use crate::wait::Wait;
 
 /// Everything that callbacks share.
 #[derive(Debug)]
@@ -23,7 +26,12 @@ pub(crate) struct Plugin {
     /// By vCPU index.
     lists: Box<[FacilityList]>,
     /// By vCPU index.
-    readings: Box<[Readings]>,
+    waits: Box<[Wait]>,
+    clock: Clock,
+    /// The guest may have adapter interruptions.
+    has_interrupts: bool,
+    /// The daemon knows the guest's memory.
+    memory: Once,
     resets: Resets,
     limiter: Limiter,
     pending: Pending,
@@ -62,14 +70,17 @@ impl Plugin {
             ));
         }
         Ok(Self {
+            has_interrupts: client.grant().facilities.contains(Facilities::APQI),
+            memory: Once::new(),
+            waits: std::iter::repeat_with(Wait::default)
+                .take(max_vcpus)
+                .collect(),
             max_message: client.max_message() as usize,
             client: SharedClient::new(client),
             lists: std::iter::repeat_with(FacilityList::default)
                 .take(max_vcpus)
                 .collect(),
-            readings: std::iter::repeat_with(Readings::default)
-                .take(max_vcpus)
-                .collect(),
+            clock: Clock::default(),
             resets: Resets::default(),
             limiter: Limiter::new(),
             pending: Pending::new(board),
@@ -104,9 +115,63 @@ impl Plugin {
         self.lists.get(vcpu as usize)
     }
 
-    /// What is known of a vCPU's timer.
-    pub(crate) fn readings(&self, vcpu: u32) -> Option<&Readings> {
-        self.readings.get(vcpu as usize)
+    /// What is known of the vCPUs' timers.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The wait of a vCPU.
+    pub(crate) fn wait(&self, vcpu: u32) -> Option<&Wait> {
+        self.waits.get(vcpu as usize)
+    }
+
+    /// Whether the guest may have adapter interruptions.
+    pub(crate) const fn has_interrupts(&self) -> bool {
+        self.has_interrupts
+    }
+
+    /// Tells the daemon the guest's memory, once; it judges the addresses of notification bytes.
+    pub(crate) fn tell_memory(&self, cpu: &mut impl Cpu) {
+        if !self.has_interrupts {
+            return;
+        }
+        self.memory.call_once(|| {
+            let range = DmaRange {
+                address: 0,
+                length: memory_size(cpu),
+                readable: true,
+                writable: true,
+            };
+            if let Err(error) = self.client.dma_map(range) {
+                say(format_args!(
+                    "no adapter interruptions for the guest: {error}"
+                ));
+            }
+        });
+    }
+
+    /// Takes the adapter interruptions that the daemon has; whether there is one for which a CPU has to
+    /// be woken. None has to while replies are awaited: a CPU that waits is not halted then.
+    pub(crate) fn fetch_alerts(&self) -> bool {
+        // Under the lock of what is pending, so that an instruction that disables interruptions comes
+        // either before the daemon is asked or after its answer is there.
+        self.pending.change(|state| {
+            let fetched = self.client.alerts(|alert| state.adapter.alert(alert));
+            // Without a connection there are none; queues are looked at again when it is back.
+            fetched.is_ok() && state.adapter.is_due() && !state.is_attended()
+        })
+    }
+
+    /// The connection stands again: the queues were reset, and what the guest had enabled is enabled
+    /// again. It is told to look at each of them.
+    pub(crate) fn restored(&self) {
+        for (apqn, control, nib) in self.pending.change(|state| state.adapter.restored()) {
+            let aqic = Instruction::Aqic { apqn, control, nib };
+            self.client.execute(&aqic, &mut []);
+        }
+        if let Some(events) = &self.events {
+            events.wake();
+        }
     }
 
     /// What decides about resets.
@@ -159,8 +224,34 @@ impl Executor for Plugin {
 
     fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         self.resets.note(instruction);
-        self.client.execute(instruction, reply)
+        let outcome = self.client.execute(instruction, reply);
+        if self.has_interrupts {
+            self.pending
+                .change(|state| state.adapter.follow(instruction, &outcome));
+        }
+        outcome
     }
+}
+
+/// Bytes of absolute storage, which begins at 0 and has no holes. It is a multiple of a MiB.
+fn memory_size(cpu: &mut impl Cpu) -> u64 {
+    const UNIT: u64 = 1 << 20;
+    let mut has = |unit: u64| cpu.load_absolute(unit * UNIT).is_some();
+    let mut end = 1;
+    while end < 1 << 40 && has(end) {
+        end *= 2;
+    }
+    let (mut low, mut high) = (end / 2, end);
+    // `low` is there, `high` is not.
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if has(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high * UNIT
 }
 
 /// What wakes an idle guest, if the launcher has left something for it.

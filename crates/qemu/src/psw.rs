@@ -50,6 +50,14 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) const PROGRAM: Self = Self::at(0x150);
     pub(crate) const MACHINE_CHECK: Self = Self::at(0x160);
+    pub(crate) const IO: Self = Self::at(0x170);
+    /// Those of interruptions that no instruction causes: restart, external, machine check, I/O.
+    pub(crate) const ASYNCHRONOUS: [Self; 4] = [
+        Self::at(0x120),
+        Self::at(0x130),
+        Self::MACHINE_CHECK,
+        Self::IO,
+    ];
 
     /// New PSWs stand 128 bytes behind the old ones.
     const fn at(old: u64) -> Self {
@@ -65,6 +73,12 @@ impl Slot {
         let prefix = cpu.get(Register::Prefix)?;
         let new = cpu.load_absolute(prefix + self.new).map(Psw::from_bytes);
         Ok(new.filter(|new| !new.mask.wait()))
+    }
+
+    /// The old PSW.
+    pub(crate) fn old_psw(self, cpu: &mut impl Cpu) -> Result<Option<Psw>, CpuError> {
+        let prefix = cpu.get(Register::Prefix)?;
+        Ok(cpu.load_absolute(prefix + self.old).map(Psw::from_bytes))
     }
 
     /// Stores the old PSW; false when the CPU has no low core.

@@ -22,6 +22,7 @@ pub(crate) struct Handles {
     vector_high: [Handle; 16],
     float_control: Handle,
     clock_comparator: Handle,
+    timer_expiry: Handle,
 }
 
 /// A register's handle.
@@ -58,6 +59,7 @@ impl Handles {
             vector_high: family("v", 16, "")?,
             float_control: find("fpc")?,
             clock_comparator: find("ckc")?,
+            timer_expiry: find("cputm")?,
         })
     }
 
@@ -71,6 +73,7 @@ impl Handles {
             Register::Float(number) => self.float[usize::from(number & 0xf)],
             Register::FloatControl => self.float_control,
             Register::ClockComparator => self.clock_comparator,
+            Register::TimerExpiry => self.timer_expiry,
         }
     }
 }

@@ -9,6 +9,7 @@ use machine::{HostCpu, Machine};
 use matrix::Host;
 use sysfs::{Node, Tree};
 
+use super::alerts::Alerts;
 use super::control::{Answer, Event};
 use super::faults::FaultTimer;
 use super::recorders::Recorders;
@@ -24,6 +25,7 @@ pub(crate) struct Desk {
     pub(super) refusals: Arc<Refusals>,
     pub(super) fault_timer: FaultTimer,
     pub(super) recorders: Arc<Recorders>,
+    pub(super) alerts: Alerts,
 }
 
 impl Desk {

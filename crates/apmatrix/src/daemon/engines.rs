@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use arch::{Apid, Apqn};
 use machine::{Machine, Ran, Scratch};
 
+use super::alerts::Alerts;
 use super::faults::{Due, FaultTimer};
 
 /// The ringing end: clone it into a machine's doorbell.
@@ -32,23 +33,28 @@ pub(crate) fn bell() -> (Bell, Receiver<Apqn>) {
 pub(crate) fn start(
     machine: &Arc<Machine>,
     work: Receiver<Apqn>,
-    timer: &FaultTimer,
+    (alerts, timer): (&Alerts, &FaultTimer),
     broken: impl Fn(Apid) + Clone + Send + 'static,
 ) -> Result<()> {
     let work = Arc::new(Mutex::new(work));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     for number in 0..cores {
         let (machine, work, broken) = (Arc::clone(machine), Arc::clone(&work), broken.clone());
-        let timer = timer.clone();
+        let (alerts, timer) = (alerts.clone(), timer.clone());
         thread::Builder::new()
             .name(format!("engine-{number}"))
-            .spawn(move || run(&machine, &work, &timer, &broken))
+            .spawn(move || run(&machine, &work, (&alerts, &timer), &broken))
             .context("cannot start an engine thread")?;
     }
     Ok(())
 }
 
-fn run(machine: &Machine, work: &Mutex<Receiver<Apqn>>, timer: &FaultTimer, broken: &dyn Fn(Apid)) {
+fn run(
+    machine: &Machine,
+    work: &Mutex<Receiver<Apqn>>,
+    (alerts, timer): (&Alerts, &FaultTimer),
+    broken: &dyn Fn(Apid),
+) {
     let mut scratch = Scratch::new();
     while let Some(apqn) = next(work) {
         let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
@@ -56,7 +62,7 @@ fn run(machine: &Machine, work: &Mutex<Receiver<Apqn>>, timer: &FaultTimer, brok
             Ok(Ran::Withheld { ticket, delay, .. }) => {
                 timer.after(delay, Due::Release(apqn, ticket));
             }
-            Ok(_) => {}
+            Ok(ran) => alerts.announce(apqn, &ran),
             Err(_) => {
                 tracing::error!(%apqn, "a card model failed; its adapter is check-stopped");
                 scratch = Scratch::new();

@@ -20,6 +20,7 @@ use arch::Apqn;
 use machine::Machine;
 use machine::faults::{FaultId, Order, Ticket};
 
+use super::alerts::Alerts;
 use crate::control::{FaultView, Response};
 
 /// Entries of the timer above which it is looked whether they still mean anything.
@@ -43,12 +44,12 @@ impl FaultTimer {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub(crate) fn start(machine: &Arc<Machine>) -> Result<Self> {
+    pub(crate) fn start(machine: &Arc<Machine>, alerts: &Alerts) -> Result<Self> {
         let (sender, receiver) = channel();
-        let machine = Arc::clone(machine);
+        let (machine, alerts) = (Arc::clone(machine), alerts.clone());
         thread::Builder::new()
             .name("fault-timer".into())
-            .spawn(move || run(&machine, &receiver))
+            .spawn(move || run(&machine, &alerts, &receiver))
             .context("cannot start the thread of the fault timer")?;
         Ok(Self(sender))
     }
@@ -96,7 +97,7 @@ impl Waiting {
     }
 }
 
-fn run(machine: &Machine, orders: &Receiver<(Instant, Due)>) {
+fn run(machine: &Machine, alerts: &Alerts, orders: &Receiver<(Instant, Due)>) {
     let mut waiting = Waiting::default();
     loop {
         let received = match waiting.next() {
@@ -112,7 +113,7 @@ fn run(machine: &Machine, orders: &Receiver<(Instant, Due)>) {
             match due {
                 Due::Clear(id) => drop(machine.clear_fault(id)),
                 Due::Release(apqn, ticket) => {
-                    machine.release(apqn, ticket);
+                    alerts.announce(apqn, &machine.release(apqn, ticket));
                 }
             }
         }

@@ -3,12 +3,13 @@
 //! Only the session's own thread touches descriptors that came from its guest. Control counts what it
 //! has to tell, and writes to an eventfd that is ours and never blocks.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use arch::Errno;
+use arch::{Apqn, Errno};
 use device::Wakeup;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -21,6 +22,10 @@ pub(crate) struct SessionLink {
     close: AtomicBool,
     /// The result of a RESET that the session has not seen.
     reset: Mutex<Option<Result<(), Errno>>>,
+    /// Queues that got replies of which the guest is to be told, and how many.
+    alerts: Mutex<BTreeMap<Apqn, u32>>,
+    /// There is one that the session was not woken for.
+    alert: AtomicBool,
     /// Counts changes of the guest's masks.
     generation: AtomicU64,
     wake: OwnedFd,
@@ -38,6 +43,8 @@ impl SessionLink {
             requests: AtomicU32::new(0),
             close: AtomicBool::new(false),
             reset: Mutex::default(),
+            alerts: Mutex::default(),
+            alert: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             wake,
         })
@@ -73,6 +80,25 @@ impl SessionLink {
         self.ring();
     }
 
+    /// A queue got a reply of which the guest is to be told.
+    pub(crate) fn alert(&self, apqn: Apqn) {
+        let mut alerts = self.alerts();
+        let replies = alerts.entry(apqn).or_default();
+        *replies = replies.saturating_add(1);
+        drop(alerts);
+        self.alert.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Takes a queue of which the guest is to be told, and how many replies it got.
+    pub(crate) fn next_alert(&self) -> Option<(Apqn, u32)> {
+        self.alerts().pop_first()
+    }
+
+    fn alerts(&self) -> MutexGuard<'_, BTreeMap<Apqn, u32>> {
+        self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ring(&self) {
         // A full counter is as good as a ring: the reader has not looked yet.
         rustix::io::write(&self.wake, &1u64.to_ne_bytes()).ok();
@@ -92,6 +118,7 @@ impl SessionLink {
             config_changes: self.changes.swap(0, Ordering::Acquire),
             requests: self.requests.swap(0, Ordering::Acquire),
             reset: reset.take(),
+            alert: self.alert.swap(false, Ordering::Acquire),
             close: self.close.load(Ordering::Acquire),
         }
     }

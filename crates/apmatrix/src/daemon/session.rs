@@ -4,11 +4,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arch::{ApInstructions, Apcb, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags};
-use device::{
-    ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+use arch::{
+    ApInstructions, Apcb, Apqn, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciFlags,
+    ResponseCode,
 };
-use machine::{GuestCpu, GuestId, Machine};
+use device::{
+    Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+};
+use machine::{GuestCpu, GuestId, Interrupts, Machine};
 use matrix::{MdevUuid, VmId};
 
 use super::Desk;
@@ -16,8 +19,10 @@ use super::control::Event;
 use super::link::SessionLink;
 use super::recorders::Recorded;
 
-/// Facilities that a guest can have. Adapter interruptions are not delivered yet.
-const OFFERED: Facilities = Facilities::APQCI.union(Facilities::APFT);
+/// Facilities that a guest can have.
+const OFFERED: Facilities = Facilities::APQCI
+    .union(Facilities::APFT)
+    .union(Facilities::APQI);
 
 /// Opens one mediated device for whoever connects.
 #[derive(Debug)]
@@ -80,6 +85,7 @@ impl DeviceBackend for MdevBackend {
             tracing::info!(mdev = %self.mdev, "open refused: {errno}");
             machine.detach_guest(guest);
         })?;
+        self.desk.alerts.enter(guest, &link);
         Ok(MdevSession {
             desk: self.desk.clone(),
             mdev: self.mdev,
@@ -102,12 +108,20 @@ impl DeviceSession for MdevSession {
     }
 
     fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
-        let recorders = &self.desk.recorders;
+        let (cpu, dma) = (&mut self.cpu, &self.dma);
+        let interrupts = self.grant.facilities.contains(Facilities::APQI);
         self.recorded.run(
-            recorders,
+            &self.desk.recorders,
             self.mdev,
             (instruction, reply),
-            |instruction, reply| self.cpu.execute(instruction, reply),
+            |instruction, reply| match instruction {
+                Instruction::Aqic { apqn, control, nib }
+                    if interrupts && control.enables() && !has_notification_byte(dma, *nib) =>
+                {
+                    invalid_address(cpu, *apqn)
+                }
+                _ => cpu.execute(instruction, reply),
+            },
         )
     }
 
@@ -140,7 +154,25 @@ impl DeviceSession for MdevSession {
     }
 
     fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
-        self.dma.unmap(range)
+        self.dma.unmap(range)?;
+        let dma = &self.dma;
+        self.cpu.disable_interrupts(|nib| dma.find(nib).is_none());
+        Ok(())
+    }
+
+    fn next_alert(&mut self) -> Option<Alert> {
+        // What was disabled, reset or taken from the guest meanwhile interrupts it no more.
+        loop {
+            let (apqn, replies) = self.link.next_alert()?;
+            if let Some(Interrupts { isc, nib }) = self.cpu.interrupts(apqn) {
+                return Some(Alert {
+                    apqn,
+                    isc,
+                    nib,
+                    replies,
+                });
+            }
+        }
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -152,8 +184,30 @@ impl DeviceSession for MdevSession {
     }
 }
 
+/// Whether the guest has the memory for a notification byte there (spec 6.3).
+fn has_notification_byte(dma: &DmaTable, nib: u64) -> bool {
+    let page = dma.find(nib);
+    nib != 0 && page.is_some_and(|range| range.readable && range.writable)
+}
+
+/// What AQIC answers to a bad address: 06, unless there is no such queue.
+fn invalid_address(cpu: &mut GuestCpu<Arc<Machine>>, apqn: Apqn) -> Outcome {
+    let facilities = false;
+    let test = Instruction::Tapq { apqn, facilities };
+    match cpu.execute(&test, &mut []) {
+        Outcome::Tapq { mut status, .. } => {
+            if status.queue_exists() {
+                status.code = ResponseCode::INVALID_ADDRESS;
+            }
+            Outcome::Status(status)
+        }
+        exception => exception,
+    }
+}
+
 impl Drop for MdevSession {
     fn drop(&mut self) {
+        self.desk.alerts.leave(self.cpu.id());
         let (mdev, guest) = (self.mdev, self.cpu.id());
         // After this the device can be opened again, so wait for control to have closed it.
         let closed = self.desk.ask_control(|answer| Event::Close {

@@ -11,6 +11,7 @@ use device::{Limits, serve};
 use machine::{Doorbell, Machine};
 use matrix::Host;
 
+use super::alerts::Alerts;
 use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
@@ -85,18 +86,25 @@ impl Daemon {
         });
         let (machine, started) = begin(options, ring)?;
         let (events, inbox) = channel();
+        let alerts = Alerts::default();
         let desk = Desk {
             snapshot: Arc::new(ArcSwap::from_pointee(started.host.clone())),
             control: events,
             machine: Arc::clone(&machine),
             refusals: Arc::new(Refusals::default()),
-            fault_timer: FaultTimer::start(&machine)?,
+            fault_timer: FaultTimer::start(&machine, &alerts)?,
             recorders: Arc::default(),
+            alerts,
         };
         let broken = desk.control.clone();
-        engines::start(&machine, work, &desk.fault_timer, move |apid| {
-            broken.send(Event::Broken(apid)).ok();
-        })?;
+        engines::start(
+            &machine,
+            work,
+            (&desk.alerts, &desk.fault_timer),
+            move |apid| {
+                broken.send(Event::Broken(apid)).ok();
+            },
+        )?;
         let listeners = listen(&desk)?;
         let sockets = Sockets {
             listeners: Arc::clone(&listeners),

@@ -13,8 +13,9 @@ use crate::tier::Tier;
 
 /// Plugs and unplugs of one run.
 const CHANGES: u64 = 20;
-/// What the guest gets to notice one.
-const TIME: Duration = Duration::from_secs(1);
+/// What the guest gets to notice one: a few milliseconds are enough for it, this is for test machines
+/// with much else to do. Its own scan would come after half a minute.
+const TIME: Duration = Duration::from_secs(10);
 
 /// The count of machine checks on all CPUs.
 fn machine_checks(guest: &mut GuestConsole) -> u64 {
@@ -41,10 +42,12 @@ fn log_is_clean(guest: &mut GuestConsole) {
     assert_eq!(log, "");
 }
 
-/// Changes the matrix again and again; the guest notices each change within a second, by one machine
+/// Changes the matrix again and again; the guest notices each change at once, by one machine
 /// check. `pause` is how long the guest is left alone with it before it is asked.
 fn sees_changes(instance: &Instance, guest: &mut GuestConsole, pause: Duration) {
     let before = machine_checks(guest);
+    let (start_time, accounted) = times(guest);
+    let mut longest = Duration::ZERO;
     for change in 0..CHANGES {
         let plugged = change % 2 == 0;
         let what = if plugged { "assign" } else { "unassign" };
@@ -54,22 +57,31 @@ fn sees_changes(instance: &Instance, guest: &mut GuestConsole, pause: Duration) 
         notices(guest, plugged);
         let took = start.elapsed();
         assert!(took < TIME, "change {change} took {took:?}");
+        longest = longest.max(took);
     }
+    println!("longest {longest:?}");
     assert_eq!(machine_checks(guest) - before, CHANGES);
-    accounts_time(guest);
+    // Machine checks store the CPU timer, by which Linux accounts time: no more than there was. (The
+    // sum itself is wrong from boot on with two CPUs under TCG.)
+    let (now, accounted_now) = times(guest);
+    let cpus: f64 = run(guest, "nproc").trim().parse().expect("a number");
+    let accounted_more = accounted_now - accounted;
+    assert!(
+        accounted_more < (now - start_time + 1.0) * cpus,
+        "{accounted_more} s in {} s",
+        now - start_time
+    );
 }
 
-/// Machine checks store the CPU timer, by which Linux accounts time: no more time than there was.
-fn accounts_time(guest: &mut GuestConsole) {
-    let said = run(guest, "cat /proc/uptime; grep '^cpu ' /proc/stat; nproc");
-    let mut lines = said.lines();
-    let mut numbers = || -> Vec<f64> {
-        let words = lines.next().expect("three lines").split_whitespace();
+/// Seconds since boot, and seconds that the kernel has accounted to something, of all CPUs.
+fn times(guest: &mut GuestConsole) -> (f64, f64) {
+    let said = run(guest, "cat /proc/uptime; grep '^cpu ' /proc/stat");
+    let mut lines = said.lines().map(|line| {
+        let words = line.split_whitespace();
         words.filter_map(|word| word.parse().ok()).collect()
-    };
-    let (uptime, ticks, cpus) = (numbers()[0], numbers(), numbers()[0]);
-    let seconds = ticks.iter().sum::<f64>() / 100.0;
-    assert!(seconds < (uptime + 2.0) * cpus, "{said}");
+    });
+    let mut numbers = || -> Vec<f64> { lines.next().expect("two lines") };
+    (numbers()[0], numbers().iter().sum::<f64>() / 100.0)
 }
 
 /// Idle, then with more programs than CPUs and requests under way.
@@ -144,4 +156,14 @@ fn a_removed_device_leaves_the_guest() {
         "echo 1 > /sys/bus/ap/scans; test ! -e /sys/bus/ap/devices/card05",
     );
     assert!(guest.power_off(COMMAND).expect("it ends").success());
+}
+
+#[test]
+fn linux_with_interrupts_sees_every_plug_and_unplug() {
+    idle_and_busy("ap+apft+apqci+apqi", 1);
+}
+
+#[test]
+fn linux_with_interrupts_and_two_cpus_sees_every_plug_and_unplug() {
+    idle_and_busy("ap+apft+apqci+apqi", 2);
 }

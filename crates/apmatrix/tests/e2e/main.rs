@@ -15,6 +15,7 @@ mod instance;
 mod monitor;
 mod tier;
 
+mod aqic;
 mod attributes;
 mod bench;
 mod busy;
@@ -27,6 +28,7 @@ mod faults;
 mod hostile;
 mod hot_plug;
 mod instructions;
+mod interrupts;
 mod libvirt;
 mod lifecycle;
 mod linux_guest;

@@ -1,0 +1,52 @@
+//! From engines to sessions: a reply has come to a queue whose interruptions a guest has enabled.
+//!
+//! ```text
+//!   engine: run_one --> Alerts::announce --> SessionLink: the queue, a ring --> session thread: eventfd
+//!                                                                              |
+//!   VMM: stores the byte, makes the subclass pending <-- AP_GET_ALERTS <-------+
+//! ```
+//!
+//! Only the queue's number travels to the session, which asks the queue again what is enabled: an
+//! interruption that was disabled meanwhile is none.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arch::Apqn;
+use machine::{GuestId, Ran};
+
+use super::link::SessionLink;
+
+/// The sessions by guest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alerts(Arc<Mutex<BTreeMap<GuestId, Arc<SessionLink>>>>);
+
+impl Alerts {
+    /// A guest has opened its device.
+    pub(super) fn enter(&self, guest: GuestId, link: &Arc<SessionLink>) {
+        self.lock().insert(guest, Arc::clone(link));
+    }
+
+    /// A guest has gone.
+    pub(super) fn leave(&self, guest: GuestId) {
+        self.lock().remove(&guest);
+    }
+
+    /// A request of `apqn` was run: if its reply has come to a guest that has interruptions enabled,
+    /// the guest is told. Waits for nobody.
+    pub(super) fn announce(&self, apqn: Apqn, ran: &Ran) {
+        if let Ran::Replied {
+            guest: Some(guest),
+            interrupts: Some(_),
+            ..
+        } = ran
+            && let Some(link) = self.lock().get(guest)
+        {
+            link.alert(apqn);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<GuestId, Arc<SessionLink>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

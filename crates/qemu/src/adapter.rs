@@ -1,0 +1,314 @@
+//! Adapter interruptions: which queues have them, what is due, and their delivery.
+//!
+//! ```text
+//!   AQIC enable --> enabled[queue] = (ISC, notification byte)
+//!   alert of the daemon --> due[queue] --> a CPU that is enabled for the ISC:
+//!                                          bytes stored, I/O interruption with the ISC's word
+//!   AQIC disable, RAPQ, ZAPQ, machine starts --> the queue is in neither any more
+//! ```
+//!
+//! The bytes of all queues of one ISC are stored before the interruption that tells of them. A queue
+//! interrupts once for each reply: hardware would make one interruption of several that come before a
+//! CPU takes it, and need not.
+
+use std::collections::BTreeMap;
+
+use arch::status::StatusFlags;
+use arch::{Apqn, AqicControl, Instruction, Outcome, ResponseCode, gisa};
+use device::Alert;
+
+use crate::cpu::{Cpu, CpuError, Register};
+use crate::psw::{Psw, Slot};
+
+/// From the prefix on: subsystem id (0), parameter (0), interruption word.
+const PARAMETERS: u64 = 0xb8;
+/// What the notification byte becomes.
+const NOTIFIED: u8 = 0xff;
+
+/// The adapter interruptions of the guest.
+#[derive(Debug, Default)]
+pub(crate) struct Adapter {
+    enabled: BTreeMap<Apqn, (u8, u64)>,
+    due: BTreeMap<Apqn, Due>,
+    /// Requests under way in queues that interrupt.
+    outstanding: BTreeMap<Apqn, u32>,
+}
+
+/// What a queue has to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Due {
+    isc: u8,
+    nib: u64,
+    times: u32,
+}
+
+/// Most interruptions of one queue that wait: more than replies that it can hold.
+const MOST: u32 = 256;
+
+/// An interruption that a CPU takes: its subclass and the bytes to be stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    isc: u8,
+    entries: Vec<(Apqn, u64)>,
+}
+
+impl Adapter {
+    /// Follows what an instruction of the guest did.
+    pub(crate) fn follow(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
+        let (Some(apqn), Some(status)) = (instruction.apqn(), outcome.status()) else {
+            return;
+        };
+        let done = status.code == ResponseCode::NORMAL;
+        match *instruction {
+            Instruction::Aqic { control, nib, .. } if done && control.enables() => {
+                self.enabled.insert(apqn, (control.isc(), nib));
+            }
+            Instruction::Aqic { .. } | Instruction::Rapq { .. } | Instruction::Zapq { .. }
+                if done =>
+            {
+                self.enabled.remove(&apqn);
+                self.due.remove(&apqn);
+                self.outstanding.remove(&apqn);
+            }
+            Instruction::Nqap { .. } if done => {
+                if status.flags.contains(StatusFlags::INTERRUPTS) {
+                    *self.outstanding.entry(apqn).or_default() += 1;
+                }
+            }
+            // Nothing is in the queue, or nothing that could still be answered.
+            Instruction::Dqap { .. } if !done || status.flags.contains(StatusFlags::EMPTY) => {
+                if !done
+                    && !status.flags.contains(StatusFlags::EMPTY)
+                    && status.code == ResponseCode::FULL_OR_NO_REPLY
+                {
+                    return;
+                }
+                self.outstanding.remove(&apqn);
+            }
+            Instruction::Dqap { .. } => {
+                if let Outcome::Dqap(dequeued) = outcome
+                    && dequeued.residual == 0
+                    && let Some(count) = self.outstanding.get_mut(&apqn)
+                {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.outstanding.remove(&apqn);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The daemon says that a queue got a reply.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        self.tell(alert.apqn, alert.isc, alert.nib, alert.replies.max(1));
+    }
+
+    fn tell(&mut self, apqn: Apqn, isc: u8, nib: u64, more: u32) {
+        let due = self.due.entry(apqn).or_insert(Due { isc, nib, times: 0 });
+        (due.isc, due.nib) = (isc, nib);
+        due.times = due.times.saturating_add(more).min(MOST);
+    }
+
+    /// The daemon was away: queues are reset. Returns how to enable each of them again; all of them are
+    /// due, because whoever waits for a reply must look.
+    pub(crate) fn restored(&mut self) -> Vec<(Apqn, AqicControl, u64)> {
+        for (apqn, (isc, nib)) in self.enabled.clone() {
+            self.tell(apqn, isc, nib, 1);
+        }
+        self.outstanding.clear();
+        let again =
+            |(apqn, (isc, nib)): (&Apqn, &(u8, u64))| (*apqn, AqicControl::enable(*isc), *nib);
+        self.enabled.iter().map(again).collect()
+    }
+
+    /// Whether an interruption is due.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Whether replies are to be expected.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// Takes the interruption with the lowest subclass that `enabled`, control register 6, lets through.
+    pub(crate) fn take(&mut self, enabled: u64) -> Option<Taken> {
+        let mut pending = gisa::Gisa::default();
+        for due in self.due.values() {
+            pending.make_pending(due.isc);
+        }
+        let isc = pending.take(enabled)?;
+        let mut entries = Vec::new();
+        for (apqn, due) in self.due.iter_mut().filter(|(_, due)| due.isc == isc) {
+            entries.push((*apqn, due.nib));
+            due.times -= 1;
+        }
+        self.due.retain(|_, due| due.times != 0);
+        Some(Taken { isc, entries })
+    }
+
+    /// An interruption that was taken could not be delivered.
+    pub(crate) fn give_back(&mut self, taken: &Taken) {
+        for (apqn, nib) in &taken.entries {
+            self.tell(*apqn, taken.isc, *nib, 1);
+        }
+    }
+}
+
+/// Interrupts the program that has the PSW `old`. Returns where the guest continues, or `None` when
+/// the CPU cannot take the interruption.
+pub(crate) fn deliver(
+    cpu: &mut impl Cpu,
+    taken: &Taken,
+    old: Psw,
+) -> Result<Option<u64>, CpuError> {
+    let Some(new) = Slot::IO.new_psw(cpu)? else {
+        return Ok(None);
+    };
+    let prefix = cpu.get(Register::Prefix)?;
+    let mut parameters = [0; 12];
+    parameters[8..].copy_from_slice(&gisa::interruption_word(taken.isc).to_be_bytes());
+    for (_, nib) in &taken.entries {
+        // The daemon has judged the address; memory does not go away here.
+        cpu.store_absolute(*nib, &[NOTIFIED]);
+    }
+    if !(cpu.store_absolute(prefix + PARAMETERS, &parameters) && Slot::IO.store_old(cpu, old)?) {
+        return Ok(None);
+    }
+    cpu.set(Register::PswMask, new.mask.0)?;
+    Ok(Some(new.address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arch::QueueStatus;
+    use arch::instruction::Dequeued;
+
+    const APQN: Apqn = Apqn::new(5, 4);
+    const ISC_6: u64 = 0x0200_0000;
+
+    fn status(code: ResponseCode, flags: StatusFlags) -> Outcome {
+        Outcome::Status(QueueStatus::new(code, flags))
+    }
+
+    fn enable(adapter: &mut Adapter) {
+        let control = AqicControl::enable(6);
+        let aqic = Instruction::Aqic {
+            apqn: APQN,
+            control,
+            nib: 0x1000,
+        };
+        adapter.follow(
+            &aqic,
+            &status(ResponseCode::NORMAL, StatusFlags::INTERRUPTS),
+        );
+    }
+
+    fn alert() -> Alert {
+        Alert {
+            apqn: APQN,
+            isc: 6,
+            nib: 0x1000,
+            replies: 1,
+        }
+    }
+
+    #[test]
+    fn an_alert_is_taken_once_by_an_enabled_cpu() {
+        let mut adapter = Adapter::default();
+        enable(&mut adapter);
+        adapter.alert(alert());
+        assert_eq!(adapter.take(0), None);
+        let taken = adapter.take(ISC_6).unwrap();
+        assert_eq!(taken.entries, [(APQN, 0x1000)]);
+        assert!(!adapter.is_due());
+        adapter.give_back(&taken);
+        assert_eq!(adapter.take(ISC_6), Some(taken));
+    }
+
+    #[test]
+    fn what_disables_takes_back_what_is_due() {
+        let apqn = APQN;
+        let force = false;
+        let disable = AqicControl::DISABLE;
+        for end in [
+            Instruction::Aqic {
+                apqn,
+                control: disable,
+                nib: 0,
+            },
+            Instruction::Rapq { apqn, force },
+            Instruction::Zapq { apqn, force },
+        ] {
+            let mut adapter = Adapter::default();
+            enable(&mut adapter);
+            adapter.alert(alert());
+            adapter.follow(&end, &status(ResponseCode::NORMAL, StatusFlags::EMPTY));
+            assert!(
+                !adapter.is_due() && adapter.restored().is_empty(),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn replies_are_awaited_from_the_request_to_the_reply() {
+        let mut adapter = Adapter::default();
+        enable(&mut adapter);
+        let nqap = Instruction::Nqap {
+            apqn: APQN,
+            psmid: 1,
+            special: false,
+            message: b"m",
+        };
+        let dqap = Instruction::Dqap { apqn: APQN };
+        let accepted = status(ResponseCode::NORMAL, StatusFlags::INTERRUPTS);
+        let dequeued = |code, flags, residual| {
+            Outcome::Dqap(Dequeued {
+                status: QueueStatus::new(code, flags),
+                psmid: 1,
+                stored: 1,
+                residual,
+            })
+        };
+        adapter.follow(&nqap, &accepted);
+        adapter.follow(&nqap, &accepted);
+        let none = dequeued(ResponseCode::FULL_OR_NO_REPLY, StatusFlags::empty(), 0);
+        adapter.follow(&dqap, &none);
+        assert!(adapter.is_awaited());
+        adapter.follow(
+            &dqap,
+            &dequeued(ResponseCode::NORMAL, StatusFlags::empty(), 9),
+        );
+        adapter.follow(
+            &dqap,
+            &dequeued(ResponseCode::NORMAL, StatusFlags::empty(), 0),
+        );
+        assert!(adapter.is_awaited());
+        adapter.follow(
+            &dqap,
+            &dequeued(ResponseCode::NORMAL, StatusFlags::EMPTY, 0),
+        );
+        assert!(!adapter.is_awaited());
+        adapter.follow(&nqap, &accepted);
+        adapter.follow(
+            &dqap,
+            &dequeued(ResponseCode::CHECKSTOPPED, StatusFlags::empty(), 0),
+        );
+        assert!(!adapter.is_awaited(), "a broken queue answers nothing");
+        adapter.follow(&nqap, &status(ResponseCode::NORMAL, StatusFlags::empty()));
+        assert!(!adapter.is_awaited(), "a queue without interruptions");
+    }
+
+    #[test]
+    fn after_the_daemons_return_everybody_looks() {
+        let mut adapter = Adapter::default();
+        enable(&mut adapter);
+        let again = adapter.restored();
+        assert_eq!(again, [(APQN, AqicControl::enable(6), 0x1000)]);
+        assert!(adapter.is_due());
+    }
+}
