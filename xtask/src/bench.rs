@@ -16,7 +16,8 @@ pub(crate) fn run(name: &str) -> Result<()> {
     match name {
         "admin" => admin(),
         "guest-rsa" => guest_rsa(),
-        _ => bail!("there is no benchmark {name}; there are: admin, guest-rsa"),
+        "latency" => latency(),
+        _ => bail!("there is no benchmark {name}; there are: admin, guest-rsa, latency"),
     }
 }
 
@@ -24,6 +25,14 @@ pub(crate) fn run(name: &str) -> Result<()> {
 fn admin() -> Result<()> {
     sh(&mut cargo(&["build", "--release"]))?;
     sh(Command::new(program()).args(["bench", "admin"]))
+}
+
+/// How long a request takes in a Linux guest that polls, and in one with adapter interruptions.
+fn latency() -> Result<()> {
+    sh(&mut cargo(&["build", "--release"]))?;
+    sh(Command::new(program())
+        .args(["bench", "latency"])
+        .env("APMATRIX_IMAGE_DIR", cache().join("image")))
 }
 
 /// RSA-2048 CRT per second in a Linux guest through the accelerator, beside the guest's own software.

@@ -52,5 +52,6 @@ pub use driver::{InUse, NoDriver, QueueDriver};
 pub use error::BusError;
 pub use reservation::MaskKind;
 pub use saved::{RestoreError, SavedBus};
+pub use start::BUS_ISC;
 pub use state::{Bus, BusConfig};
 pub use uevent::{Action, Uevent};

@@ -21,7 +21,7 @@ use crate::driver::QueueDriver;
 use crate::state::Bus;
 
 /// Host interruption subclass of the AP bus (spec 6.5).
-const BUS_ISC: u8 = 6;
+pub const BUS_ISC: u8 = 6;
 
 /// Between two looks at a queue that is being reset: 25 times a second (spec 2.8).
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(40);

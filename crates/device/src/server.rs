@@ -285,8 +285,8 @@ impl<S: DeviceSession> Session<S> {
                 let reply = self.apcb_reply();
                 self.link.put(&reply)
             }),
-            Command::ApSetAlert => no_payload(len).and_then(|()| self.set_alert()),
-            Command::ApGetAlerts => no_payload(len).and_then(|()| self.get_alerts()),
+            Command::ApSetAlert => self.set_alert(len),
+            Command::ApGetAlerts => self.get_alerts(len),
         })
     }
 
@@ -359,8 +359,9 @@ impl<S: DeviceSession> Session<S> {
         granted.then_some(()).ok_or(Errno::EOPNOTSUPP)
     }
 
-    fn set_alert(&mut self) -> Answer {
+    fn set_alert(&mut self, len: usize) -> Answer {
         self.has_interrupts()?;
+        no_payload(len)?;
         if self.link.descriptors.len() > 1 {
             return Err(Errno::EINVAL);
         }
@@ -372,9 +373,10 @@ impl<S: DeviceSession> Session<S> {
         Ok(0)
     }
 
-    fn get_alerts(&mut self) -> Answer {
+    fn get_alerts(&mut self, len: usize) -> Answer {
         const ENTRIES: usize = HEADER_LEN + AlertsReply::SIZE as usize;
         self.has_interrupts()?;
+        no_payload(len)?;
         let mut count = 0;
         while count < MOST_ALERTS
             && let Some(alert) = self.device.next_alert()

@@ -250,7 +250,7 @@ fn kept(client: Client) -> (Arc<SharedClient>, mpsc::Receiver<bool>) {
         .spawn(move || {
             keeper.keep(|open| {
                 let _nobody_listens = sender.send(open);
-            })
+            });
         })
         .expect("the system has threads");
     (shared, told)

@@ -2,27 +2,28 @@
 //!
 //! ```text
 //!   bus: AQIC with the byte's address --> a reply --> alert eventfd
-//!   VMM: AP_GET_ALERTS --> byte := ff, GISA: ISC pending
-//!   CPU: ISC enabled in control register 6 --> taken --> byte == ff? := 0, look at the queues
+//!   VMM: AP_GET_ALERTS --> byte := not 0, GISA: ISC pending
+//!   CPU: ISC enabled in control register 6 --> taken --> bytes := 0, look at the queues
 //! ```
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use arch::Gisa;
-use bus::Bus;
+use bus::{BUS_ISC, Bus};
 use device::{Client, ClientError, DmaRange};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-/// The guest's memory, as far as it has any: one page with the notification byte.
+/// The guest's memory, as far as it has any: a notification byte per queue.
 const MEMORY: DmaRange = DmaRange {
-    address: 0x1000,
-    length: 0x1000,
+    address: 0x1_0000,
+    length: 0x1_0000,
     readable: true,
     writable: true,
 };
-/// Absolute address of the byte that the bus names in PQAP(AQIC).
-pub(crate) const NIB: u64 = MEMORY.address + 0x18;
+/// Absolute address of the bytes; the bus adds the queue's number in PQAP(AQIC).
+pub(crate) const BYTES: u64 = MEMORY.address;
 /// Control register 6 of the guest's CPU: every subclass interrupts.
 const ALL_SUBCLASSES: u64 = 0xff00_0000;
 /// A reply that comes without an interruption, because the daemon was away for a while, is found by
@@ -33,7 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     alert: OwnedFd,
-    byte: u8,
+    /// Offsets of bytes that are not zero.
+    told: BTreeSet<u64>,
     gisa: Gisa,
     taken: u64,
 }
@@ -50,7 +52,7 @@ impl Interrupts {
         client.set_alert(alert.try_clone().map_err(ClientError::Io)?)?;
         Ok(Self {
             alert,
-            byte: 0,
+            told: BTreeSet::new(),
             gisa: Gisa::default(),
             taken: 0,
         })
@@ -60,7 +62,7 @@ impl Interrupts {
     pub(crate) fn follow(&mut self, bus: &Bus) {
         let mut gisa = Gisa::default();
         for _ in bus.queues().filter(|(_, queue)| queue.interrupts) {
-            gisa.register(bus::BUS_ISC);
+            gisa.register(BUS_ISC);
         }
         self.gisa = gisa;
     }
@@ -83,10 +85,11 @@ impl Interrupts {
         if rustix::io::read(&self.alert, &mut [0u8; 8]).is_err() {
             return false;
         }
-        let (byte, gisa) = (&mut self.byte, &mut self.gisa);
+        let (told, gisa) = (&mut self.told, &mut self.gisa);
         let fetched = client.alerts(|alert| {
-            if alert.nib == NIB {
-                *byte = 0xff;
+            let offset = alert.nib.wrapping_sub(MEMORY.address);
+            if offset < MEMORY.length {
+                told.insert(offset);
                 gisa.make_pending(alert.isc);
             }
         });
@@ -99,6 +102,6 @@ impl Interrupts {
             return false;
         };
         self.taken += 1;
-        std::mem::take(&mut self.byte) != 0
+        !std::mem::take(&mut self.told).is_empty()
     }
 }

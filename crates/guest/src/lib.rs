@@ -19,9 +19,11 @@
 //! | [`type50`] | accelerator requests: operands to bytes |
 //! | [`reply`] | replies: type 80 results, type 82 and 88 errors |
 //! | [`requester`] | requests under way, retries, choice of queues |
+//! | `interrupts` | adapter interruptions: GISA, notification byte |
 //! | [`linux`] | [`Guest`]: bus and requester together |
 #![forbid(unsafe_code)]
 
+mod interrupts;
 pub mod linux;
 pub mod reply;
 pub mod requester;

@@ -25,11 +25,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use arch::{ApInstructions, Apqn};
+use arch::{ApInstructions, Apqn, Facilities};
 use bus::{Bus, BusConfig, NoDriver};
 use device::{Client, ClientError, ClientOptions, IrqIndex, OpenRequest};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::interrupts::{self, Interrupts};
 use crate::requester::{RequestError, Requester, Ticket};
 use crate::type50::{Crt, ModExpo, Request};
 
@@ -48,6 +49,10 @@ pub struct Guest<T> {
     side: NoDriver<T>,
     requester: Requester,
     config_changed: Option<OwnedFd>,
+    /// None: the guest polls.
+    interrupts: Option<Interrupts>,
+    /// How it waits for an interruption, over the channel that delivers them.
+    idle: fn(&mut Interrupts, &mut T, Duration) -> bool,
 }
 
 impl Guest<Client> {
@@ -65,9 +70,29 @@ impl Guest<Client> {
             .map_err(|error| ClientError::Io(error.into()))?;
         let ours = event.try_clone().map_err(ClientError::Io)?;
         client.set_irq(IrqIndex::ConfigChanged, Some(event))?;
-        let mut guest = Self::over(client);
+        let mut interrupts = None;
+        let mut config = BusConfig::default();
+        if client.grant().facilities.contains(Facilities::APQI) {
+            interrupts = Some(Interrupts::new(&mut client)?);
+            config.notification_area = Some(interrupts::BYTES);
+        }
+        let mut guest = Self::with(client, config);
         guest.config_changed = Some(ours);
+        (guest.interrupts, guest.idle) = (interrupts, Interrupts::wait);
+        guest.follow_interrupts();
         Ok(guest)
+    }
+
+    /// Adapter interruptions that the guest has taken.
+    #[must_use]
+    pub fn interrupts(&self) -> u64 {
+        self.interrupts.as_ref().map_or(0, Interrupts::taken)
+    }
+
+    fn follow_interrupts(&mut self) {
+        if let Some(interrupts) = &mut self.interrupts {
+            interrupts.follow(&self.bus);
+        }
     }
 
     /// Scans if the host has changed the guest's configuration since the last call; whether it had.
@@ -78,6 +103,7 @@ impl Guest<Client> {
             .is_some_and(|event| rustix::io::read(event.as_fd(), &mut [0; 8]).is_ok());
         if changed {
             self.scan();
+            self.follow_interrupts();
         }
         changed
     }
@@ -86,13 +112,19 @@ impl Guest<Client> {
 impl<T: ApInstructions> Guest<T> {
     /// A guest that executes its instructions by `instructions`; scans once.
     pub fn over(instructions: T) -> Self {
+        Self::with(instructions, BusConfig::default())
+    }
+
+    fn with(instructions: T, config: BusConfig) -> Self {
         let mut side = NoDriver(instructions);
-        let bus = Bus::new(BusConfig::default(), &mut side);
+        let bus = Bus::new(config, &mut side);
         let mut guest = Self {
             bus,
             side,
             requester: Requester::default(),
             config_changed: None,
+            interrupts: None,
+            idle: |_, _, _| false,
         };
         guest.scan();
         guest
@@ -176,7 +208,7 @@ impl<T: ApInstructions> Guest<T> {
         self.requester.take(ticket)
     }
 
-    /// Polls until a request has ended.
+    /// Polls until a request has ended; with adapter interruptions, looks whenever one comes.
     ///
     /// # Errors
     /// The request's; [`RequestError::TimedOut`] after `time`, and the request is given up.
@@ -193,8 +225,14 @@ impl<T: ApInstructions> Guest<T> {
                 return Err(RequestError::TimedOut);
             }
             empty = if moved { 0 } else { empty + 1 };
-            if empty > SPINS {
-                std::thread::sleep(POLL_PAUSE);
+            match &mut self.interrupts {
+                _ if moved => {}
+                Some(interrupts) => {
+                    let left = time.saturating_sub(start.elapsed());
+                    let _interrupted = (self.idle)(interrupts, &mut self.side.0, left);
+                }
+                None if empty > SPINS => std::thread::sleep(POLL_PAUSE),
+                None => {}
             }
         }
     }

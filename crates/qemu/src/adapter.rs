@@ -12,9 +12,10 @@
 //! CPU takes it, and need not.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use arch::status::StatusFlags;
-use arch::{Apqn, AqicControl, Instruction, Outcome, ResponseCode, gisa};
+use arch::{Apqn, AqicControl, Instruction, Outcome, QueueStatus, ResponseCode, gisa};
 use device::Alert;
 
 use crate::cpu::{Cpu, CpuError, Register};
@@ -30,6 +31,8 @@ const NOTIFIED: u8 = 0xff;
 pub(crate) struct Adapter {
     enabled: BTreeMap<Apqn, (u8, u64)>,
     due: BTreeMap<Apqn, Due>,
+    /// Since when the guest has not looked at an earlier interruption.
+    unseen: Option<Instant>,
     /// Requests under way in queues that interrupt.
     outstanding: BTreeMap<Apqn, u32>,
 }
@@ -44,6 +47,9 @@ struct Due {
 
 /// Most interruptions of one queue that wait: more than replies that it can hold.
 const MOST: u32 = 256;
+
+/// How long an interruption waits for the guest to look at the one before.
+const LONGEST_UNSEEN: Duration = Duration::from_millis(100);
 
 /// An interruption that a CPU takes: its subclass and the bytes to be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,33 +76,28 @@ impl Adapter {
                 self.due.remove(&apqn);
                 self.outstanding.remove(&apqn);
             }
-            Instruction::Nqap { .. } if done => {
-                if status.flags.contains(StatusFlags::INTERRUPTS) {
-                    *self.outstanding.entry(apqn).or_default() += 1;
-                }
+            Instruction::Nqap { .. } if done && status.flags.contains(StatusFlags::INTERRUPTS) => {
+                *self.outstanding.entry(apqn).or_default() += 1;
             }
-            // Nothing is in the queue, or nothing that could still be answered.
-            Instruction::Dqap { .. } if !done || status.flags.contains(StatusFlags::EMPTY) => {
-                if !done
-                    && !status.flags.contains(StatusFlags::EMPTY)
-                    && status.code == ResponseCode::FULL_OR_NO_REPLY
-                {
-                    return;
-                }
-                self.outstanding.remove(&apqn);
-            }
-            Instruction::Dqap { .. } => {
-                if let Outcome::Dqap(dequeued) = outcome
-                    && dequeued.residual == 0
-                    && let Some(count) = self.outstanding.get_mut(&apqn)
-                {
-                    *count = count.saturating_sub(1);
-                    if *count == 0 {
-                        self.outstanding.remove(&apqn);
-                    }
-                }
-            }
+            Instruction::Dqap { .. } => self.dequeued(apqn, status, outcome),
             _ => {}
+        }
+    }
+
+    fn dequeued(&mut self, apqn: Apqn, status: QueueStatus, outcome: &Outcome) {
+        let is_empty = status.flags.contains(StatusFlags::EMPTY);
+        let is_whole = matches!(outcome, Outcome::Dqap(dequeued) if dequeued.residual == 0);
+        let count = self.outstanding.get(&apqn).copied().unwrap_or(0);
+        let left = match status.code {
+            ResponseCode::NORMAL if !is_empty => count.saturating_sub(is_whole.into()),
+            ResponseCode::FULL_OR_NO_REPLY if !is_empty => count,
+            // Nothing is in the queue, or nothing that will be answered.
+            _ => 0,
+        };
+        if left == 0 {
+            self.outstanding.remove(&apqn);
+        } else {
+            self.outstanding.insert(apqn, left);
         }
     }
 
@@ -149,6 +150,23 @@ impl Adapter {
         Some(Taken { isc, entries })
     }
 
+    /// Whether an interruption that was taken is to wait, because the guest has not cleared the byte of
+    /// an earlier one: what clears it for that one would clear it for this one too, and on another CPU
+    /// the interruption would then tell of nothing. A guest that never clears it does not wait for long.
+    pub(crate) fn is_early(&mut self, cpu: &mut impl Cpu, taken: &Taken) -> bool {
+        let is_set = |nib: u64| {
+            let bytes = cpu.load_absolute(nib);
+            bytes.is_some_and(|bytes| bytes[0] != 0)
+        };
+        let unseen = taken.entries.iter().map(|(_, nib)| *nib).any(is_set);
+        let since = *self.unseen.get_or_insert_with(Instant::now);
+        let early = unseen && since.elapsed() < LONGEST_UNSEEN;
+        if !early {
+            self.unseen = None;
+        }
+        early
+    }
+
     /// An interruption that was taken could not be delivered.
     pub(crate) fn give_back(&mut self, taken: &Taken) {
         for (apqn, nib) in &taken.entries {
@@ -184,7 +202,6 @@ pub(crate) fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arch::QueueStatus;
     use arch::instruction::Dequeued;
 
     const APQN: Apqn = Apqn::new(5, 4);

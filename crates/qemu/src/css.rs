@@ -96,7 +96,7 @@ fn store_report_word(cpu: &mut impl Cpu, pending: &Pending, address: u64) -> boo
 /// Whether an event was stored.
 fn store_event(cpu: &mut impl Cpu, pending: &Pending, block: u64) -> bool {
     let mut request = Vec::with_capacity(REQUEST);
-    if block % BLOCK != 0 || !cpu.load(block, REQUEST, &mut request) {
+    if !block.is_multiple_of(BLOCK) || !cpu.load(block, REQUEST, &mut request) {
         return false;
     }
     let half = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);

@@ -43,6 +43,8 @@ mod board;
 mod callbacks;
 mod cpu;
 mod css;
+#[cfg(test)]
+mod delivery_tests;
 mod events;
 mod exception;
 #[cfg(not(test))]

@@ -146,8 +146,13 @@ impl Pending {
         }
         let enabled = cpu.get(Register::Control(6))?;
         let taken = self.change(|state| {
+            let taken = state.adapter.take(enabled)?;
+            if state.adapter.is_early(cpu, &taken) {
+                state.adapter.give_back(&taken);
+                return None;
+            }
             state.given_up = false;
-            state.adapter.take(enabled)
+            Some(taken)
         });
         let Some(taken) = taken else {
             return Ok(None);

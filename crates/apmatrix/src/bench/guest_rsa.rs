@@ -66,7 +66,7 @@ pub(super) fn run(out: &mut dyn Write) -> Result<()> {
     ))
 }
 
-fn number_behind(text: &str, word: &str) -> Option<f64> {
+pub(super) fn number_behind(text: &str, word: &str) -> Option<f64> {
     text.split_whitespace()
         .skip_while(|found| *found != word)
         .nth(1)?

@@ -3,6 +3,7 @@
 
 mod admin;
 mod guest_rsa;
+mod latency;
 mod scoreboard;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum What {
     },
     /// RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software
     GuestRsa,
+    /// How long a request takes in a Linux guest that polls, and in one with adapter interruptions
+    Latency,
 }
 
 impl Bench {
@@ -37,6 +40,7 @@ impl Bench {
         match self.what {
             What::Admin { smoke } => admin::run(context.out, smoke),
             What::GuestRsa => guest_rsa::run(context.out).map(|()| ExitCode::SUCCESS),
+            What::Latency => latency::run(context.out).map(|()| ExitCode::SUCCESS),
         }
     }
 }

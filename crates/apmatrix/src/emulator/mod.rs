@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::launch::poke::{self, Poke};
+
 /// What the rewriting needs to know about this machine.
 #[derive(Debug)]
 pub(crate) struct Surroundings<'s> {
@@ -20,6 +22,8 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) plugin: &'s dyn PluginFinder,
     /// The folder of the device channels.
     pub(crate) sockets: PathBuf,
+    /// What wakes an idle guest, if there is something.
+    pub(crate) poke: Option<Poke>,
 }
 
 /// Finds the plugin's file.
@@ -80,13 +84,18 @@ pub(crate) fn rewrite(arguments: &[OsString], around: &Surroundings<'_>) -> Resu
     }
     if let Some(uuid) = uuid {
         let features = features.unwrap_or_else(|| cpu::DEFAULT_FEATURES.to_vec());
-        rewritten.push("-plugin".into());
-        rewritten.push(plugin_argument(
-            &around.plugin.find()?,
-            &around.sockets,
-            &uuid,
-            &features,
-        ));
+        let mut plugin = plugin_argument(&around.plugin.find()?, &around.sockets, &uuid, &features);
+        // The first serial line is the guest's console, whatever that is.
+        match (&around.poke, poke::conflict(&rewritten, 1)) {
+            (Some(poke), None) => {
+                let (name, value) = poke.plugin_argument();
+                plugin.push(format!(",{name}={value}"));
+                rewritten.extend(poke.qemu_arguments());
+            }
+            (_, Some(argument)) => poke::say_what_is_lost(argument),
+            (None, None) => {}
+        }
+        rewritten.extend(["-plugin".into(), plugin]);
     }
     Ok(rewritten)
 }
@@ -128,6 +137,7 @@ mod tests {
         let around = Surroundings {
             plugin: &At("/p/plugin.so"),
             sockets: "/run/x/mdev".into(),
+            poke: None,
         };
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let rewritten = rewrite(&arguments, &around)?;
@@ -178,6 +188,33 @@ mod tests {
         let plugin =
             format!("/p/plugin.so,socket=/run/x/mdev/{UUID}.sock,cpu-features=ap+apft+apqci");
         assert_eq!(rewritten, ["-plugin", &plugin]);
+    }
+
+    #[test]
+    fn the_guest_gets_a_console_that_wakes_it_unless_it_has_one() {
+        let device = format!("vfio-ap,sysfsdev=/sys/devices/vfio_ap/matrix/{UUID}");
+        let rewritten = |more: &[&str]| {
+            let around = Surroundings {
+                plugin: &At("/p/plugin.so"),
+                sockets: "/run/x/mdev".into(),
+                poke: Some(Poke::new().unwrap()),
+            };
+            let words = [&["-device", &device, "-serial", "stdio"], more].concat();
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let rewritten = rewrite(&words, &around).unwrap();
+            let words = rewritten.iter().map(|word| word.to_str().unwrap());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let with = rewritten(&[]);
+        assert!(
+            with.contains("-device sclplmconsole,") && with.contains(",poke="),
+            "{with}"
+        );
+        let without = rewritten(&["-serial", "null"]);
+        assert!(
+            !without.contains("sclplm") && !without.contains("poke"),
+            "{without}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::emulator::{PluginFinder, Surroundings, rewrite};
 use crate::image;
+use crate::launch::poke::Poke;
 use crate::launch::{Qemu, find_plugin};
 use crate::rundir::RunDir;
 
@@ -32,13 +33,18 @@ impl PluginFinder for BesideThisProgram {
 /// # Errors
 /// When no QEMU fits or the arguments ask for something impossible.
 pub fn emulate(arguments: &[OsString]) -> Result<ExitCode> {
-    let around = Surroundings {
+    let mut around = Surroundings {
         plugin: &BesideThisProgram,
         sockets: RunDir::choose(None)?.mdev(),
+        poke: Poke::new().ok(),
     };
     let arguments = rewrite(arguments, &around)?;
+    if !arguments.iter().any(|argument| argument == "-plugin") {
+        around.poke = None;
+    }
     let mut command = qemu()?;
     command.args(arguments);
+    // The socket is open until QEMU, which inherits it, takes this program's place.
     Err(command.exec()).context("cannot start QEMU")
 }
 

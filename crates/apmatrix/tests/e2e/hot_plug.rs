@@ -102,21 +102,14 @@ fn idle_and_busy(features: &str, cpus: u32) {
     for _ in 0..=cpus {
         run(&mut guest, "(while :; do :; done &)");
     }
-    let load =
-        "( (while apclient run /extra/v; do :; done; echo $? >/run/load-ended) >/run/load 2>&1 & )";
+    let load = "( (while :; do apclient run /extra/v; done >/run/load 2>&1) & )";
     run(&mut guest, load);
     sees_changes(&instance, &mut guest, Duration::ZERO);
-    run(
-        &mut guest,
-        "until grep -q total /run/load; do usleep 20000; done",
-    );
-    let said = run(&mut guest, "cat /run/load");
-    assert!(said.contains("total 20 passed 20 failed 0"), "{said}");
-    let said = run(
-        &mut guest,
-        "if [ -e /run/load-ended ]; then cat /run/load | tail -30; cat /run/load-ended; dmesg | tail -40; fi",
-    );
-    assert_eq!(said, "", "the load has ended");
+    let good = "until grep -q 'passed 20 failed 0' /run/load; do usleep 20000; done";
+    run(&mut guest, good);
+    // A request that a queue has when it goes is lost with it, and no result is wrong.
+    let bad = "grep failure /run/load | grep -v 'got ENODEV' || true";
+    assert_eq!(run(&mut guest, bad), "");
     log_is_clean(&mut guest);
     assert!(guest.power_off(COMMAND).expect("it ends").success());
 }

@@ -7,9 +7,12 @@ use apmatrix::image::cpio::ExtraFile;
 use apmatrix::launch::GuestConsole;
 use apmatrix::launch::vectors::VectorFile;
 use apmatrix::workload;
+use arch::{CrycbFormat, Facilities};
+use device::{ClientOptions, OpenRequest};
+use guest::{Guest, ModExpo};
 
 use crate::instance::{A, Instance};
-use crate::linux_guest::{BOOT, COMMAND, launch, run};
+use crate::linux_guest::{BOOT, COMMAND, MDEV, launch, run};
 use crate::tier::{Tier, cache};
 
 const FEATURES: &str = "ap+apft+apqci+apqi";
@@ -93,6 +96,44 @@ fn one_interruption_per_request(cpus: u32) {
     );
     assert_eq!(log, "");
     assert!(guest.power_off(COMMAND).expect("it ends").success());
+}
+
+/// The embedded guest waits for interruptions too, and follows a change of its matrix.
+#[test]
+fn the_embedded_guest_is_interrupted() {
+    if !Tier::Mount.is_there() {
+        return;
+    }
+    let instance = Instance::start();
+    instance.set("bus/ap/apmask", "-5,-6");
+    instance.mdev(A, &[5], &[4]);
+    let request = OpenRequest {
+        vm: "embedded".parse().expect("an identity"),
+        crycb_format: CrycbFormat::Format2,
+        facilities: Facilities::APFT | Facilities::APQCI | Facilities::APQI,
+    };
+    let socket = instance.run_dir().join(format!("mdev/{A}.sock"));
+    let guest = Guest::connect(&socket, request, ClientOptions::default());
+    let mut guest = guest.expect("it opens");
+    let operands = ModExpo {
+        message: &[2],
+        exponent: &[5],
+        modulus: &[35],
+    };
+    for _ in 0..50 {
+        assert_eq!(guest.mod_expo(&operands), Ok(vec![32]));
+    }
+    let taken = guest.interrupts();
+    assert!((1..=50).contains(&taken), "{taken} interruptions");
+    // Its own queue goes, another comes.
+    let path = format!("{MDEV}/{A}");
+    instance.set(&format!("{path}/assign_adapter"), "6");
+    instance.set(&format!("{path}/unassign_adapter"), "5");
+    while !guest.follow_changes() || guest.devices() != ["06.0004", "card06"] {
+        std::thread::yield_now();
+    }
+    assert_eq!(guest.mod_expo(&operands), Ok(vec![32]));
+    assert!(guest.bus().queues().all(|(_, queue)| queue.interrupts));
 }
 
 #[test]
