@@ -1,7 +1,6 @@
 //! What is fuzzed of the program itself, as functions of bytes; see crate `fuzztargets` for the rest.
 //!
-//! Each panics when something that must hold does not. The journal of the state directory belongs here
-//! as soon as it has a reader: `journal(bytes)` reads a state directory of one file.
+//! Each panics when something that must hold does not.
 
 use conformance::Target;
 
@@ -88,6 +87,12 @@ pub fn control_request(line: &[u8]) {
     );
 }
 
+/// A journal of the state directory: damage, foreign files and impossible states are refused; what is
+/// read can be written and read again. Lines without lengths and checksums get right ones.
+pub fn journal(bytes: &[u8]) {
+    crate::state::check(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use fuzztargets::corpus::replay;
@@ -98,5 +103,6 @@ mod tests {
         replay("ap_config", super::ap_config);
         replay("transcript", super::transcript);
         replay("control_request", super::control_request);
+        replay("journal", super::journal);
     }
 }
