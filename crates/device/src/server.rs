@@ -22,6 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use zeroize::Zeroizing;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
+use crate::eventfd::{is_eventfd, signal_eventfd};
 use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
 use crate::message::{
@@ -30,8 +31,7 @@ use crate::message::{
     SetIrqs, VersionHead, max_frame,
 };
 use crate::socket::{
-    Descriptors, Readable, SocketError, deadline_in, is_eventfd, receive_exact, send_all,
-    signal_eventfd, wait_readable,
+    Descriptors, Readable, SocketError, deadline_in, receive_exact, send_all, wait_readable,
 };
 use crate::version::{OpenReply, OpenRequest, format_number};
 
@@ -283,10 +283,11 @@ fn open<B: DeviceBackend>(
     Ok((session, grant, head.minor.get().min(MINOR)))
 }
 
-/// An open device and its connection.
+/// An open device and its connection. The device is dropped first: closing the connection can take as
+/// long as the peer likes, by what it has passed through it and nobody has received.
 struct Session<S> {
-    link: Link,
     device: S,
+    link: Link,
     grant: Grant,
     /// By [`IrqIndex`].
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
