@@ -13,7 +13,6 @@
 //! Reads never reach control: they are served from the published snapshot.
 
 mod commit;
-mod connections;
 mod console_server;
 mod control;
 mod desk;
@@ -24,6 +23,7 @@ mod link;
 mod listeners;
 mod machine_file;
 mod platform;
+mod ready;
 mod refusals;
 mod session;
 mod start;
