@@ -140,6 +140,11 @@ impl Instance {
         &self.dir
     }
 
+    /// The daemon's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// The run directory.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.dir.join("run")

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arch::{CrycbFormat, Facilities, Instruction};
@@ -30,6 +31,15 @@ pub(super) fn request(vm: &str) -> OpenRequest {
 /// The socket of a mediated device.
 pub(super) fn socket(instance: &Instance, mdev: &str) -> PathBuf {
     instance.run_dir().join(format!("mdev/{mdev}.sock"))
+}
+
+/// Ends an attack, also when the test fails: its threads look at the flag.
+pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A connection to a mediated device's socket.
@@ -120,7 +130,9 @@ pub(super) fn exec(instruction: &Instruction<'_>, capacity: u32) -> Vec<u8> {
 pub(super) fn set_irqs(index: u32) -> Vec<u8> {
     let command = SetIrqs {
         argsz: SetIrqs::SIZE.into(),
-        flags: (SetIrqsFlags::EVENTFD | SetIrqsFlags::TRIGGER).bits().into(),
+        flags: (SetIrqsFlags::EVENTFD | SetIrqsFlags::TRIGGER)
+            .bits()
+            .into(),
         index: index.into(),
         start: 0.into(),
         count: 1.into(),
