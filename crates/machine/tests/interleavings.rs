@@ -13,7 +13,9 @@
 
 use std::sync::Arc;
 
-use arch::{ApInstructions, Apcb, Apid, Apqi, Apqn, CrycbFormat, Facilities, ResponseCode};
+use arch::{
+    ApInstructions, ApType, Apcb, Apid, Apqi, Apqn, CardMode, CrycbFormat, Facilities, ResponseCode,
+};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use machine::{GuestId, Machine, PartitionConfig, Ran, Scratch};
@@ -142,5 +144,34 @@ fn a_reset_outruns_the_engine() {
         engine.join().unwrap();
         assert_eq!(reply_of(&machine, FIRST), None);
         assert_eq!(machine.counters(APQN).load, machine::QueueLoad::default());
+    });
+}
+
+/// An adapter goes while a guest enqueues and an engine computes: what returns to its place later has
+/// nothing of it, and the card that is gone is not reached any more.
+#[test]
+fn an_adapter_that_goes_takes_everything_along() {
+    loom::model(|| {
+        let machine = machine();
+        let engine = thread::spawn({
+            let machine = Arc::clone(&machine);
+            move || run(&machine)
+        });
+        let guest = thread::spawn({
+            let machine = Arc::clone(&machine);
+            move || submit(&machine, FIRST)
+        });
+        machine.remove_adapter(Apid(3)).unwrap();
+        let reached = machine.counters(APQN).reached;
+        engine.join().unwrap();
+        guest.join().unwrap();
+        assert_eq!(run(&machine), Ran::Idle);
+        assert_eq!(machine.counters(APQN).reached, reached);
+        assert_eq!(submit(&machine, FIRST), ResponseCode::NOT_AVAILABLE);
+        machine
+            .add_adapter(Apid(3), ApType::CEX8, CardMode::Accelerator)
+            .unwrap();
+        assert_eq!(machine.counters(APQN).load, machine::QueueLoad::default());
+        assert_eq!(reply_of(&machine, FIRST), None);
     });
 }
