@@ -56,6 +56,7 @@ pub(crate) fn run(length: Length) -> Result<()> {
         "--exclude",
         "apmatrix",
     ]))?;
+    interleavings()?;
     if length == Length::Nightly {
         properties(NIGHTLY_SEQUENCES)?;
     }
@@ -113,6 +114,20 @@ pub(crate) fn run(length: Length) -> Result<()> {
         bail!("tiers were skipped: {}", skipped.join(", "));
     }
     Ok(())
+}
+
+/// The machine's locks in every order in which three threads can take them. A build of its own, because
+/// the model checker's locks take the place of the real ones.
+fn interleavings() -> Result<()> {
+    sh(&mut cargo(&[
+        "test",
+        "-p",
+        "machine",
+        "--features",
+        "loom,cex/vendored",
+        "--test",
+        "interleavings",
+    ]))
 }
 
 /// The host against its model, for longer than every change can wait: in release mode, because that is

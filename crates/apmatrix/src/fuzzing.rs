@@ -1,7 +1,6 @@
 //! What is fuzzed of the program itself, as functions of bytes; see crate `fuzztargets` for the rest.
 //!
-//! Each panics when something that must hold does not. The journal of the state directory belongs here
-//! as soon as it has a reader: `journal(bytes)` reads a state directory of one file.
+//! Each panics when something that must hold does not.
 
 use conformance::Target;
 
@@ -117,6 +116,12 @@ pub fn scenario(text: &[u8]) {
     }
 }
 
+/// A journal of the state directory: damage, foreign files and impossible states are refused; what is
+/// read can be written and read again. Lines without lengths and checksums get right ones.
+pub fn journal(bytes: &[u8]) {
+    crate::state::check(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use fuzztargets::corpus::replay;
@@ -129,5 +134,6 @@ mod tests {
         replay("control_request", super::control_request);
         replay("recording", super::recording);
         replay("scenario", super::scenario);
+        replay("journal", super::journal);
     }
 }

@@ -58,10 +58,11 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::absence::Known;
 use crate::backend::{ApcbView, DmaRange, Grant};
 use crate::connection::{Connection, Line};
+use crate::eventfd::signal_eventfd;
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
 use crate::message::{ApcbReply, Command, IRQ_COUNT};
-use crate::socket::{deadline_in, signal_eventfd};
+use crate::socket::deadline_in;
 use crate::version::{OpenReply, OpenRequest};
 
 /// How long the client waits.

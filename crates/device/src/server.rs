@@ -24,6 +24,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use zeroize::Zeroize;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant};
+use crate::eventfd::{is_eventfd, signal_eventfd};
 use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
 use crate::link::{Answer, Link, receive_end};
@@ -32,7 +33,7 @@ use crate::message::{
     DmaUnmap, ExecReply, HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, MOST_ALERTS,
     SetIrqs, VersionHead, WireAlert,
 };
-use crate::socket::{Readable, is_eventfd, signal_eventfd, wait_hangup, wait_readable};
+use crate::socket::{Readable, wait_hangup, wait_readable};
 use crate::version::{OpenReply, OpenRequest, format_number};
 
 /// Bounds of a session.
@@ -185,10 +186,11 @@ fn open<B: DeviceBackend>(
     Ok((session, grant, head.minor.get().min(MINOR)))
 }
 
-/// An open device and its connection.
+/// An open device and its connection. The device is dropped first: closing the connection can take as
+/// long as the peer likes, by what it has passed through it and nobody has received.
 struct Session<S> {
-    link: Link,
     device: S,
+    link: Link,
     grant: Grant,
     /// By [`IrqIndex`].
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],

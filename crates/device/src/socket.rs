@@ -3,7 +3,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -119,7 +119,7 @@ pub(crate) fn wait_end(socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(),
 }
 
 /// Polls until one of `fds` has an event.
-fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), SocketError> {
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), SocketError> {
     loop {
         let timeout = match deadline {
             None => None,
@@ -246,22 +246,4 @@ pub(crate) fn send_all(
         }
     }
     Ok(())
-}
-
-/// Whether `descriptor` is an eventfd. The kernel has no call that says so; the name of the
-/// anonymous inode behind it does.
-pub(crate) fn is_eventfd(descriptor: &OwnedFd) -> bool {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-    std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")
-}
-
-/// Adds 1 to the counter of an eventfd that belongs to a peer. Gives up instead of waiting when the
-/// peer has filled the counter: it then is readable anyway.
-pub(crate) fn signal_eventfd(eventfd: &OwnedFd) {
-    let mut fds = [PollFd::new(eventfd, PollFlags::OUT)];
-    if poll_until(&mut fds, Some(Instant::now())).is_ok() {
-        // A failure means a counter at its limit or a descriptor that the peer broke: its loss.
-        let _written = rustix::io::write(eventfd.as_fd(), &1u64.to_ne_bytes());
-    }
 }

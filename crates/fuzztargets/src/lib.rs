@@ -7,10 +7,16 @@
 //! | module | targets |
 //! |---|---|
 //! | [`texts`] | masks, numbers, UUIDs, queue numbers, SPEC, orders of faults |
-//! | [`wire`] | frames, instructions, outcomes, VERSION, whole sessions |
+//! | [`wire`] | frames, outcomes, VERSION, whole sessions |
+//! | [`messages`] | AP messages: requests to a card, replies to a guest |
+//! | [`instructions`] | programs of two guests on one machine |
+//! | [`shadow`] | what [`instructions`] compares the machine with |
 //! | [`corpus`] | the replay |
 #![forbid(unsafe_code)]
 
 pub mod corpus;
+pub mod instructions;
+pub mod messages;
+pub mod shadow;
 pub mod texts;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! Every committed input of every target of this crate.
 
 use fuzztargets::corpus::replay;
-use fuzztargets::{texts, wire};
+use fuzztargets::{instructions, messages, texts, wire};
 
 #[test]
 fn masks() {
@@ -46,4 +46,19 @@ fn versions() {
 #[test]
 fn sessions() {
     replay("sessions", wire::sessions);
+}
+
+#[test]
+fn messages() {
+    replay("messages", messages::messages);
+}
+
+#[test]
+fn replies() {
+    replay("replies", messages::replies);
+}
+
+#[test]
+fn instructions() {
+    replay("instructions", instructions::instructions);
 }

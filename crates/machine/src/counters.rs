@@ -1,11 +1,10 @@
 //! What the console and metrics can see of a running machine.
 
-use std::sync::atomic::Ordering;
-
 use arch::{Apcb, Apid, Apqn, CrycbFormat};
 
 use crate::partition::PartitionConfig;
 use crate::state::{Interrupts, QueueLoad};
+use crate::sync::atomic::Ordering;
 use crate::sync::{lock, read};
 use crate::{GuestId, Machine};
 

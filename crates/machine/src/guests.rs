@@ -9,13 +9,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use arch::{Apcb, Apqn, CrycbFormat, Facilities};
 
 use crate::GuestId;
 use crate::queue::Queue;
-use crate::sync::{read, write};
+use crate::sync::{RwLock, read, write};
 
 /// A guest. Its CPUs hold it beyond `detach`; it then has no queue any more.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arch::Apqn;
 use cex::Card;
@@ -10,6 +9,7 @@ use cex::Card;
 use crate::partition::{AdapterConfig, PartitionConfig};
 use crate::queue::Queue;
 use crate::state::Condition;
+use crate::sync::atomic::AtomicU64;
 
 /// Adapters times usage domains.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ mod sync;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use arch::{Apcb, Apid, Apqn, CrycbFormat, Facilities, Instruction, Outcome, QciBlock, QciFlags};
 use arch::{QueueStatus, ResponseCode};
@@ -58,7 +58,7 @@ use cex::Card;
 use crate::guests::{Guest, shared_queue};
 use crate::hardware::Hardware;
 use crate::queue::Queue;
-use crate::sync::{lock, read};
+use crate::sync::{Mutex, RwLock, lock, read};
 
 pub use console::ConsoleError;
 pub use counters::{GuestSnapshot, QueueCounters, QueueSnapshot, Snapshot};

@@ -1,7 +1,6 @@
 //! One AP queue: its state machine under its own lock, and the card behind it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arch::{Apqn, Instruction, Outcome};
 use cex::Card;
@@ -11,7 +10,8 @@ use crate::counters::{QueueCounters, QueueSnapshot};
 use crate::faults::{Faults, Mnemonic, RequestFaults, Ticket, Withheld};
 use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// One AP queue.
 #[derive(Debug)]

@@ -34,7 +34,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Only tests and fuzzing use it, so it may know every library that reads bytes of others.
     (
         "fuzztargets",
-        &["arch", "device", "machine", "matrix", "sysfs"],
+        &[
+            "arch", "cex", "device", "guest", "machine", "matrix", "sysfs",
+        ],
     ),
     ("xtask", &[]),
 ];

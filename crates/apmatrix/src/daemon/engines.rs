@@ -5,26 +5,18 @@
 //! check-stops that card, as the architecture would have it, and the engine goes on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
-use arch::{Apid, Apqn};
+use arch::Apid;
 use machine::{Machine, Ran, Scratch};
 
 use super::alerts::Alerts;
 use super::faults::{Due, FaultTimer};
+use super::ready::Ready;
 
-/// The ringing end: clone it into a machine's doorbell.
-pub(crate) type Bell = Sender<Apqn>;
-
-/// A bell and the work that it announces, before any engine runs.
-pub(crate) fn bell() -> (Bell, Receiver<Apqn>) {
-    channel()
-}
-
-/// Starts one engine per core. They end when the last [`Bell`] is dropped.
+/// Starts one engine per core for the queues that ring at `ready`. They end with the process.
 ///
 /// `broken` is called with an adapter whose card model panicked.
 ///
@@ -32,18 +24,17 @@ pub(crate) fn bell() -> (Bell, Receiver<Apqn>) {
 /// When a thread cannot be started.
 pub(crate) fn start(
     machine: &Arc<Machine>,
-    work: Receiver<Apqn>,
+    ready: &Ready,
     (alerts, timer): (&Alerts, &FaultTimer),
     broken: impl Fn(Apid) + Clone + Send + 'static,
 ) -> Result<()> {
-    let work = Arc::new(Mutex::new(work));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     for number in 0..cores {
-        let (machine, work, broken) = (Arc::clone(machine), Arc::clone(&work), broken.clone());
+        let (machine, ready, broken) = (Arc::clone(machine), ready.clone(), broken.clone());
         let (alerts, timer) = (alerts.clone(), timer.clone());
         thread::Builder::new()
             .name(format!("engine-{number}"))
-            .spawn(move || run(&machine, &work, (&alerts, &timer), &broken))
+            .spawn(move || run(&machine, &ready, (&alerts, &timer), &broken))
             .context("cannot start an engine thread")?;
     }
     Ok(())
@@ -51,18 +42,30 @@ pub(crate) fn start(
 
 fn run(
     machine: &Machine,
-    work: &Mutex<Receiver<Apqn>>,
+    ready: &Ready,
     (alerts, timer): (&Alerts, &FaultTimer),
     broken: &dyn Fn(Apid),
 ) {
     let mut scratch = Scratch::new();
-    while let Some(apqn) = next(work) {
+    loop {
+        let apqn = ready.next();
+        // The other engines may help with what the queue has besides.
+        if machine.counters(apqn).load.waiting > 1 {
+            ready.ring(apqn);
+        }
         let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
         match catch_unwind(step) {
-            Ok(Ran::Withheld { ticket, delay, .. }) => {
-                timer.after(delay, Due::Release(apqn, ticket));
+            Ok(ran) => {
+                if ran.more() {
+                    ready.ring(apqn);
+                }
+                match ran {
+                    Ran::Withheld { ticket, delay, .. } => {
+                        timer.after(delay, Due::Release(apqn, ticket));
+                    }
+                    ran => alerts.announce(apqn, &ran),
+                }
             }
-            Ok(ran) => alerts.announce(apqn, &ran),
             Err(_) => {
                 tracing::error!(%apqn, "a card model failed; its adapter is check-stopped");
                 scratch = Scratch::new();
@@ -70,11 +73,4 @@ fn run(
             }
         }
     }
-}
-
-fn next(work: &Mutex<Receiver<Apqn>>) -> Option<Apqn> {
-    work.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .recv()
-        .ok()
 }

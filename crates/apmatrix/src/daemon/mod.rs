@@ -14,7 +14,6 @@
 
 mod alerts;
 mod commit;
-mod connections;
 mod console_server;
 mod control;
 mod desk;
@@ -28,6 +27,7 @@ mod link;
 mod listeners;
 mod machine_file;
 mod platform;
+mod ready;
 mod recorders;
 mod refusals;
 mod resets;

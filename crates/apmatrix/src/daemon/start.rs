@@ -12,12 +12,12 @@ use machine::{Doorbell, Machine};
 use matrix::Host;
 
 use super::alerts::Alerts;
-use super::connections::Connections;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
 use super::faults::FaultTimer;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
+use super::ready::Ready;
 use super::refusals::Refusals;
 use super::session::MdevBackend;
 use super::{Desk, Machinery, engines};
@@ -79,11 +79,9 @@ impl Daemon {
         std::fs::create_dir_all(&options.state_dir)
             .with_context(|| format!("cannot create {}", options.state_dir.display()))?;
 
-        let (bell, work) = engines::bell();
-        let ring = Box::new(move |apqn| {
-            // Without engines the daemon is ending and nobody waits for the reply.
-            bell.send(apqn).ok();
-        });
+        let ready = Ready::default();
+        let doorbell = ready.clone();
+        let ring = Box::new(move |apqn| doorbell.ring(apqn));
         let (machine, started) = begin(options, ring)?;
         let (events, inbox) = channel();
         let alerts = Alerts::default();
@@ -97,14 +95,10 @@ impl Daemon {
             alerts,
         };
         let broken = desk.control.clone();
-        engines::start(
-            &machine,
-            work,
-            (&desk.alerts, &desk.fault_timer),
-            move |apid| {
-                broken.send(Event::Broken(apid)).ok();
-            },
-        )?;
+        let served = (&desk.alerts, &desk.fault_timer);
+        engines::start(&machine, &ready, served, move |apid| {
+            broken.send(Event::Broken(apid)).ok();
+        })?;
         let listeners = listen(&desk)?;
         let sockets = Sockets {
             listeners: Arc::clone(&listeners),
@@ -202,12 +196,9 @@ fn begin(options: &Options, ring: Doorbell) -> Result<(Arc<Machine>, Started)> {
 
 /// Sockets of mediated devices; each connection is served on a thread of its own.
 fn listen(desk: &Desk) -> Result<Arc<Listeners>> {
-    let (desk, connections) = (desk.clone(), Connections::default());
-    Listeners::start(move |mdev, stream| {
-        let Some(connection) = connections.enter(mdev) else {
-            tracing::warn!(%mdev, "too many connections; one is closed");
-            return;
-        };
+    let desk = desk.clone();
+    Listeners::start(move |connection, stream| {
+        let mdev = connection.mdev();
         let backend = MdevBackend::new(desk.clone(), mdev);
         let served = thread::Builder::new()
             .name("session".into())

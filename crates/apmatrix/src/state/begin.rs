@@ -8,7 +8,7 @@ use machine::{Machine, PartitionConfig};
 use matrix::{BootConfig, Command, Host};
 
 use super::entry::{Entry, Step};
-use super::frame;
+use super::frame::{self, Chain};
 use super::journal::Journal;
 use super::rows::{self, Origin, Row, Snapshot};
 use super::snapshot::Image;
@@ -103,6 +103,53 @@ fn go_on(
     asked: Option<&Machinery>,
     make: impl FnOnce(&PartitionConfig) -> Result<Arc<Machine>>,
 ) -> Result<Begun> {
+    let recovered = recover(content, asked, make)?;
+    if recovered.torn > 0 {
+        let torn = recovered.torn;
+        tracing::warn!("{torn} bytes of a write that was never answered are dropped");
+    }
+    let Recovered {
+        origin,
+        boot,
+        machine,
+        platform,
+        host,
+        ..
+    } = recovered;
+    let journal = Journal::resume(store, origin, recovered.end, recovered.counts)?;
+    Ok(Begun {
+        machine,
+        platform,
+        host,
+        boot,
+        journal,
+    })
+}
+
+/// What the bytes of a journal lead to.
+pub(super) struct Recovered {
+    pub(super) origin: Origin,
+    pub(super) boot: BootConfig,
+    pub(super) machine: Arc<Machine>,
+    pub(super) platform: MachinePlatform,
+    pub(super) host: Host,
+    /// Checksum and length up to the end of the last record.
+    pub(super) end: (Chain, usize),
+    /// Rows of the snapshot, and entries behind it.
+    pub(super) counts: (usize, usize),
+    /// Bytes of a torn record at the end.
+    pub(super) torn: usize,
+}
+
+/// Reads a journal, and does what its entries say on a machine from `make`.
+///
+/// # Errors
+/// When it is damaged, foreign, newer or of another machine than `asked`.
+pub(super) fn recover(
+    content: &[u8],
+    asked: Option<&Machinery>,
+    make: impl FnOnce(&PartitionConfig) -> Result<Arc<Machine>>,
+) -> Result<Recovered> {
     let frames = frame::take_apart(content)?;
     let Content {
         snapshot,
@@ -127,17 +174,15 @@ fn go_on(
         host = repeat(host, entry, &boot, &machine, &mut platform)
             .with_context(|| format!("entry {} of {count} does not fit: {text}", number + 1))?;
     }
-    if frames.torn > 0 {
-        let torn = frames.torn;
-        tracing::warn!("{torn} bytes of a write that was never answered are dropped");
-    }
-    let journal = Journal::resume(store, origin, (frames.chain, frames.length), (rows, count))?;
-    Ok(Begun {
+    Ok(Recovered {
+        origin,
+        boot,
         machine,
         platform,
         host,
-        boot,
-        journal,
+        end: (frames.chain, frames.length),
+        counts: (rows, count),
+        torn: frames.torn,
     })
 }
 

@@ -19,10 +19,12 @@
 //! | `snapshot` | writing a snapshot while the journal goes on |
 //! | `syncer` | fsync on a timer |
 //! | `begin` | starting with or without a state |
+//! | `check` | what holds of any bytes that are read as a journal |
 //!
 //! The format and what it promises are in `docs/state.md`.
 
 mod begin;
+mod check;
 mod entry;
 mod frame;
 mod journal;
@@ -33,6 +35,7 @@ mod syncer;
 mod text;
 
 pub(crate) use begin::begin;
+pub(crate) use check::check;
 pub(crate) use entry::Entry;
 pub(crate) use journal::Journal;
 pub(crate) use snapshot::Image;

@@ -45,19 +45,21 @@ pub(super) struct Written {
 /// # Errors
 /// When it cannot be written; nothing is left at `path`.
 pub(super) fn write(path: &Path, origin: &Origin, image: &Image) -> Result<Written> {
+    let (text, chain, rows) = text(origin, image)?;
+    let file = write_durably(path, &text)
+        .with_context(|| format!("cannot write {}", path.display()))
+        .inspect_err(|_| drop(fs::remove_file(path)))?;
+    Ok(Written { file, chain, rows })
+}
+
+/// A file that is a snapshot and nothing else: its bytes, their checksum, and how many rows it has.
+pub(super) fn text(origin: &Origin, image: &Image) -> Result<(Vec<u8>, Chain, usize)> {
     let (mut text, mut chain) = (frame::header().into_bytes(), Chain::default());
     let rows = rows::rows(origin, &image.spec, &image.host.save());
     for row in &rows {
         frame::put(&mut text, &mut chain, &serde_json::to_string(row)?);
     }
-    let file = write_durably(path, &text)
-        .with_context(|| format!("cannot write {}", path.display()))
-        .inspect_err(|_| drop(fs::remove_file(path)))?;
-    Ok(Written {
-        file,
-        chain,
-        rows: rows.len(),
-    })
+    Ok((text, chain, rows.len()))
 }
 
 fn write_durably(path: &Path, text: &[u8]) -> io::Result<File> {

@@ -1,23 +1,33 @@
 //! Clients that break every rule: they lose their own connection, and nobody else notices.
+//!
+//! | module | the attack |
+//! |---|---|
+//! | `guest` | millions of random instructions and messages |
+//! | `engines` | requests that are thrown away as soon as they are there |
+//! | `commands` | floods of commands, guests that die or are stopped in the middle |
+//! | `connections` | half-open connections and floods of them |
+//! | `descriptors` | descriptors that make whoever touches them wait |
+//!
+//! `administration` measures what others notice, `vmm` is a VMM that nothing holds to the protocol.
+
+mod administration;
+mod commands;
+mod connections;
+mod descriptors;
+mod engines;
+mod guest;
+mod vmm;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use apmatrix::control::{Request, ask};
-use arch::{ApInstructions, Apqn, CrycbFormat, Facilities, ResponseCode};
-use device::{Client, ClientOptions, OpenRequest};
+use arch::{ApInstructions, Apqn, ResponseCode};
+use device::{Client, ClientOptions};
 
 use crate::instance::{A, Instance};
 use crate::tier::Tier;
-
-fn open_request(vm: &str) -> OpenRequest {
-    OpenRequest {
-        vm: vm.parse().expect("an identity"),
-        crycb_format: CrycbFormat::Format2,
-        facilities: Facilities::APFT | Facilities::APQCI,
-    }
-}
 
 #[test]
 fn nobody_waits_for_a_hostile_client() {
@@ -52,7 +62,7 @@ fn nobody_waits_for_a_hostile_client() {
             stream
         })
         .collect();
-    // A flood of silent ones: what is above the limit is closed at once.
+    // A flood of silent ones: what is above the limit waits in line.
     let silent: Vec<UnixStream> = (0..100).map(|_| connect()).collect();
 
     let start = Instant::now();
@@ -68,7 +78,7 @@ fn nobody_waits_for_a_hostile_client() {
     // Others' places come back when they are gone, and the device works as ever.
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut client = loop {
-        match Client::connect(&socket, open_request("good"), ClientOptions::default()) {
+        match Client::connect(&socket, vmm::request("good"), ClientOptions::default()) {
             Ok(client) => break client,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
@@ -78,7 +88,7 @@ fn nobody_waits_for_a_hostile_client() {
     // What is outside the APCB does not exist for it, and a second VM is told that it is busy.
     let (status, _) = client.tapq(Apqn::new(5, 5), true);
     assert_eq!(status.code, ResponseCode::NOT_AVAILABLE);
-    let second = Client::connect(&socket, open_request("second"), ClientOptions::default());
+    let second = Client::connect(&socket, vmm::request("second"), ClientOptions::default());
     assert!(second.is_err());
     let log = instance.verb(&["log"]);
     let log = String::from_utf8(log.stdout).expect("text");
@@ -99,7 +109,7 @@ fn a_vm_opens_one_device_only() {
     instance.mdev(crate::instance::B, &[], &[]);
     let open = |mdev: &str, vm: &str| {
         let socket = instance.run_dir().join(format!("mdev/{mdev}.sock"));
-        Client::connect(&socket, open_request(vm), ClientOptions::default())
+        Client::connect(&socket, vmm::request(vm), ClientOptions::default())
     };
     let first = open(A, "vm1").expect("it opens");
     let refused = open(crate::instance::B, "vm1").expect_err("the VM has a device");

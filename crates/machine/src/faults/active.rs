@@ -1,7 +1,5 @@
 //! The faults of one queue, and what they do to an instruction or a request.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arch::ResponseCode;
@@ -9,7 +7,8 @@ use cex::Reply;
 
 use super::console::{ActiveFault, InjectError};
 use super::fault::{Fault, FaultId, Mnemonic, Order, RequestFault};
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// Faults that a queue can have at a time.
 const MOST: usize = 64;

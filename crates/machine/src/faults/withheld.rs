@@ -2,11 +2,8 @@
 //!
 //! A withheld reply counts as running, so the queue's depth bounds how many there are. When the queue
 //! is reset or changes hands it is erased at once, not when its time has come.
-
-use std::sync::Mutex;
-
 use crate::state::{Job, State};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The number of a withheld reply among those of its queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
