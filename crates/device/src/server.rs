@@ -9,7 +9,7 @@
 //!      (end) <------------------------------------+--------------------------------+ never reads
 //! ```
 //!
-//! A `DEVICE_RESET` that takes time makes [idle] wait for its end before the next message is read.
+//! A `DEVICE_RESET` that takes time makes *idle* wait for its end before the next message is read.
 //!
 //! Two buffers of the largest message are allocated when the session starts; nothing that a peer
 //! sends makes it allocate more. An idle client may wait for ever; a client in the middle of a
@@ -84,7 +84,7 @@ pub enum SessionEnd {
     /// The device was not opened; the client got this error.
     #[error("open refused: {0}")]
     Refused(Errno),
-    /// The backend ended the session by [`Wakeup::close`].
+    /// The backend ended the session by `Wakeup::close`.
     #[error("ended by the daemon")]
     Evicted,
     /// The operating system reported an error (its number).

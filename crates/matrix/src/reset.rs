@@ -1,6 +1,6 @@
 //! Resets of queues by `vfio_ap` (spec 7), as states of the host.
 //!
-//! Nothing here waits. A reset that takes time is remembered in [`State`](crate::State); whoever owns
+//! Nothing here waits. A reset that takes time is remembered in [`State`]; whoever owns
 //! the host tells it how much time has passed ([`Command::TimePassed`](crate::Command::TimePassed)),
 //! at the latest after [`Host::next_look`](crate::Host::next_look), and learns from
 //! [`Effect::ResetEnded`] when the reset is over.
