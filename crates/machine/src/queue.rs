@@ -7,7 +7,7 @@ use cex::Card;
 
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
-use crate::faults::{Faults, Mnemonic, RequestFaults, Ticket, Withheld};
+use crate::faults::{FaultId, Faults, Hit, Mnemonic, RequestFaults, Ticket, Withheld};
 use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -57,11 +57,14 @@ impl Queue {
         if self.faults.any()
             && state.executes_for(requester)
             && let Some(mnemonic) = Mnemonic::of(instruction)
-            && let Some(code) = self
+            && let Some(hit) = self
                 .faults
                 .on_instruction(mnemonic, requester != Requester::Host)
         {
-            return state.answer(instruction, code);
+            match hit {
+                Hit::Answer(code) => return state.answer(instruction, code),
+                Hit::Hang => state.slow_resets(Some(SlowReset::HANGING)),
+            }
         }
         let outcome = state.execute(requester, instruction, reply);
         if matches!(
@@ -151,6 +154,15 @@ impl Queue {
     /// Takes a job back that gets no answer; whether the queue has another request.
     pub(crate) fn lose(&self, job: Job) -> bool {
         lock(&self.state).lose(job)
+    }
+
+    /// Ends the faults that `which` picks, and a reset that hangs by one of them; how many there were.
+    pub(crate) fn clear_faults(&self, which: impl Fn(FaultId) -> bool) -> usize {
+        let (count, hung) = self.faults.clear(which);
+        if hung {
+            self.end_reset();
+        }
+        count
     }
 
     pub(crate) const fn faults(&self) -> &Faults {

@@ -12,8 +12,9 @@
 //!              the adapter is configured, recovered, replaced
 //! ```
 //! What the queue held is erased when the reset begins, however long it takes: nothing of a former
-//! owner waits for its end. While it lasts every instruction answers the code; only TAPQ, which never
-//! answers 0A, says 02 then. The number of ordered resets goes down with each, so that software which
+//! owner waits for its end. The reset itself answers 00 or the code. While it lasts every instruction
+//! answers the code, or 02 after a reset that answered 00; TAPQ, which never answers 0A, says 02 then too.
+//! The number of ordered resets goes down with each, so that software which
 //! resets again after the first one finds a normal queue.
 //!
 //! There is no clock here. A reset of a certain time is one that lasts until
@@ -43,12 +44,21 @@ use crate::Machine;
 /// An order: the next resets of a queue take time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlowReset {
-    /// What RAPQ and ZAPQ answer: 02, 05 or 0A.
+    /// What RAPQ and ZAPQ answer: 00, 02, 05 or 0A.
     pub code: ResponseCode,
     /// How long.
     pub lasts: Lasts,
     /// How many resets, not 0.
     pub resets: u32,
+}
+
+impl SlowReset {
+    /// One reset that answers 00 and does not end by itself.
+    pub(crate) const HANGING: Self = Self {
+        code: ResponseCode::NORMAL,
+        lasts: Lasts::UntilEnded,
+        resets: 1,
+    };
 }
 
 /// How long a slow reset lasts.
@@ -69,8 +79,8 @@ pub enum SlowResetError {
         /// The queue.
         apqn: Apqn,
     },
-    /// Another code than 02, 05 or 0A.
-    #[error("a reset in progress answers 02, 05 or 0a, not {code}")]
+    /// Another code than 00, 02, 05 or 0A.
+    #[error("a reset that takes time answers 00, 02, 05 or 0a, not {code}")]
     Code {
         /// The code.
         code: ResponseCode,
@@ -105,16 +115,14 @@ impl Slow {
     /// What an instruction answers while a reset is running.
     pub(crate) fn answer(&mut self, instruction: &Instruction<'_>) -> Option<ResponseCode> {
         let (code, lasts) = self.running?;
-        if !matches!(instruction, Instruction::Tapq { .. }) {
-            return Some(code);
-        }
-        if let Lasts::Tests(left) = lasts {
+        let is_test = matches!(instruction, Instruction::Tapq { .. });
+        if is_test && let Lasts::Tests(left) = lasts {
             self.running = (left > 1).then_some((code, Lasts::Tests(left - 1)));
         }
-        Some(if code == ResponseCode::STATE_CHANGE {
-            ResponseCode::RESET_IN_PROGRESS
-        } else {
-            code
+        Some(match code {
+            ResponseCode::NORMAL => ResponseCode::RESET_IN_PROGRESS,
+            ResponseCode::STATE_CHANGE if is_test => ResponseCode::RESET_IN_PROGRESS,
+            other => other,
         })
     }
 
@@ -137,7 +145,10 @@ impl Machine {
         if let Some(SlowReset { code, .. }) = order
             && !matches!(
                 code,
-                ResponseCode::RESET_IN_PROGRESS | ResponseCode::BUSY | ResponseCode::STATE_CHANGE
+                ResponseCode::NORMAL
+                    | ResponseCode::RESET_IN_PROGRESS
+                    | ResponseCode::BUSY
+                    | ResponseCode::STATE_CHANGE
             )
         {
             return Err(SlowResetError::Code { code });

@@ -31,6 +31,15 @@ struct Active {
     hangs: bool,
 }
 
+/// What a fault makes of an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hit {
+    /// It is not executed and answers this.
+    Answer(ResponseCode),
+    /// It is a reset that does not end ([`crate::slow`]).
+    Hang,
+}
+
 impl Active {
     fn hit(&mut self) {
         self.hits += 1;
@@ -64,13 +73,18 @@ impl Faults {
         Ok(())
     }
 
-    /// Ends the faults that `which` picks; how many there were.
-    pub(crate) fn clear(&self, which: impl Fn(FaultId) -> bool) -> usize {
+    /// Ends the faults that `which` picks; how many there were, and whether a reset hung by one.
+    pub(crate) fn clear(&self, which: impl Fn(FaultId) -> bool) -> (usize, bool) {
         let mut active = lock(&self.active);
         let before = active.len();
-        active.retain(|fault| !which(fault.id));
+        let mut hung = false;
+        active.retain(|fault| {
+            let goes = which(fault.id);
+            hung |= goes && fault.hangs;
+            !goes
+        });
         self.any.store(!active.is_empty(), Ordering::Relaxed);
-        before - active.len()
+        (before - active.len(), hung)
     }
 
     pub(crate) fn list(&self) -> Vec<ActiveFault> {
@@ -85,39 +99,26 @@ impl Faults {
         lock(&self.active).iter().map(show).collect()
     }
 
-    /// The response code that an instruction answers instead of being executed.
-    pub(crate) fn on_instruction(
-        &self,
-        mnemonic: Mnemonic,
-        is_guest: bool,
-    ) -> Option<ResponseCode> {
+    /// What becomes of an instruction: the oldest fault that is about it decides.
+    pub(crate) fn on_instruction(&self, mnemonic: Mnemonic, is_guest: bool) -> Option<Hit> {
         let mut active = lock(&self.active);
-        if mnemonic.is_reset() {
-            let hanging = active.iter_mut().filter(|fault| {
-                fault.order.fault == Fault::HangingReset && fault.order.target.is_hit(is_guest)
-            });
-            for fault in hanging {
-                fault.hit();
-                fault.hangs = true;
+        let hit = active.iter_mut().find_map(|fault| {
+            let hit = match fault.order.fault {
+                Fault::ResponseCode { instruction, code } if instruction == mnemonic => {
+                    Hit::Answer(code)
+                }
+                Fault::HangingReset if mnemonic.is_reset() => Hit::Hang,
+                _ => return None,
+            };
+            if !fault.order.target.is_hit(is_guest) {
+                return None;
             }
-        }
-        let about = |fault: &&mut Active| {
-            matches!(fault.order.fault, Fault::ResponseCode { instruction, .. } if instruction == mnemonic)
-                && fault.order.target.is_hit(is_guest)
-        };
-        let hit = active.iter_mut().find(about).map(|fault| {
             fault.hit();
-            fault.order.fault.clone()
+            fault.hangs |= hit == Hit::Hang;
+            Some(hit)
         });
         self.forget_those_over(&mut active);
-        match hit {
-            Some(Fault::ResponseCode { code, .. }) => Some(code),
-            _ if mnemonic.is_reset() => None,
-            _ => active
-                .iter()
-                .any(|fault| fault.hangs)
-                .then_some(ResponseCode::RESET_IN_PROGRESS),
-        }
+        hit
     }
 
     /// What goes wrong with the request that an engine takes now.

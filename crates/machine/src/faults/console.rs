@@ -63,7 +63,7 @@ impl Machine {
     pub fn clear_fault(&self, id: FaultId) -> bool {
         let hardware = read(&self.hardware);
         let mut queues = hardware.queues().values();
-        queues.any(|queue| queue.faults().clear(|fault| fault == id) > 0)
+        queues.any(|queue| queue.clear_faults(|fault| fault == id) > 0)
     }
 
     /// Ends the faults of a queue, or of all queues; how many there were. Replies that are withheld
@@ -73,7 +73,7 @@ impl Machine {
             .queues()
             .iter()
             .filter(|(name, _)| apqn.is_none_or(|apqn| apqn == **name))
-            .map(|(_, queue)| queue.faults().clear(|_| true))
+            .map(|(_, queue)| queue.clear_faults(|_| true))
             .sum()
     }
 

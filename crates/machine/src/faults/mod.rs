@@ -17,7 +17,7 @@
 //! | fault | hits | then |
 //! |---|---|---|
 //! | `rc INSTRUCTION CODE` | that instruction | it does nothing and answers the response code |
-//! | `hang-reset` | RAPQ, ZAPQ | the reset answers 00, everything else 02, until the fault is cleared |
+//! | `hang-reset` | RAPQ, ZAPQ | the reset answers 00, everything after it 02, until the fault is cleared |
 //! | `slow TIME` | a request | its reply comes so much later |
 //! | `drop` | a request | it is lost with its reply, and the queue does not hold it any more |
 //! | `corrupt AT HEX` | a request | its reply has these bytes at this offset, and is longer if it ended before |
@@ -35,7 +35,7 @@ mod order;
 mod text;
 mod withheld;
 
-pub(crate) use active::{Faults, RequestFaults};
+pub(crate) use active::{Faults, Hit, RequestFaults};
 pub use console::{ActiveFault, InjectError};
 pub use fault::{Fault, FaultId, FaultTarget, Mnemonic, Order, RequestFault};
 pub use order::OrderError;
