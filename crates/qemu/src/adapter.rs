@@ -49,7 +49,7 @@ struct Due {
 const MOST: u32 = 256;
 
 /// How long an interruption waits for the guest to look at the one before.
-const LONGEST_UNSEEN: Duration = Duration::from_millis(100);
+const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
 
 /// An interruption that a CPU takes: its subclass and the bytes to be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
