@@ -73,6 +73,9 @@ _apmatrix() {
             apmatrix__subcmd__bench,help)
                 cmd="apmatrix__subcmd__bench__subcmd__help"
                 ;;
+            apmatrix__subcmd__bench,latency)
+                cmd="apmatrix__subcmd__bench__subcmd__latency"
+                ;;
             apmatrix__subcmd__bench__subcmd__help,admin)
                 cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__admin"
                 ;;
@@ -81,6 +84,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__bench__subcmd__help,help)
                 cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__help"
+                ;;
+            apmatrix__subcmd__bench__subcmd__help,latency)
+                cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__latency"
                 ;;
             apmatrix__subcmd__guest,help)
                 cmd="apmatrix__subcmd__guest__subcmd__help"
@@ -159,6 +165,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help__subcmd__bench,guest-rsa)
                 cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__guest__subcmd__rsa"
+                ;;
+            apmatrix__subcmd__help__subcmd__bench,latency)
+                cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__latency"
                 ;;
             apmatrix__subcmd__help__subcmd__guest,image)
                 cmd="apmatrix__subcmd__help__subcmd__guest__subcmd__image"
@@ -423,7 +432,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench)
-            opts="-h --run-dir --help admin guest-rsa help"
+            opts="-h --run-dir --help admin guest-rsa latency help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -477,7 +486,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__help)
-            opts="admin guest-rsa help"
+            opts="admin guest-rsa latency help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -525,6 +534,38 @@ _apmatrix() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__help__subcmd__latency)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__latency)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -785,7 +826,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__bench)
-            opts="admin guest-rsa"
+            opts="admin guest-rsa latency"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -813,6 +854,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__bench__subcmd__guest__subcmd__rsa)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__bench__subcmd__latency)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
