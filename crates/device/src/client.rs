@@ -39,6 +39,9 @@
 //!
 //! [`SharedClient::keep`]: crate::SharedClient::keep
 
+mod alerts;
+mod standard;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,14 +55,11 @@ use arch::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::absence::Known;
-use crate::backend::{Alert, ApcbView, DmaRange, Grant};
+use crate::backend::{ApcbView, DmaRange, Grant};
 use crate::connection::{Connection, Line};
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
-use crate::message::{
-    AlertsReply, ApcbReply, Command, DeviceInfo, DmaMap, DmaUnmap, IRQ_COUNT, IrqInfo, SetIrqs,
-    SetIrqsFlags, WireAlert,
-};
+use crate::message::{ApcbReply, Command, IRQ_COUNT};
 use crate::socket::{deadline_in, signal_eventfd};
 use crate::version::{OpenReply, OpenRequest};
 
@@ -255,121 +255,6 @@ impl Client {
         self.reconnects
     }
 
-    /// What kind of device this is.
-    ///
-    /// # Errors
-    /// When the daemon cannot be asked.
-    pub fn get_info(&mut self) -> Result<DeviceInfo, ClientError> {
-        let asked = DeviceInfo {
-            argsz: DeviceInfo::SIZE.into(),
-            ..DeviceInfo::default()
-        };
-        self.ask(Command::DeviceGetInfo, asked.as_bytes())
-    }
-
-    /// What an interrupt of the device can do.
-    ///
-    /// # Errors
-    /// EINVAL for an index that the device does not have; when the daemon cannot be asked.
-    pub fn get_irq_info(&mut self, index: u32) -> Result<IrqInfo, ClientError> {
-        let asked = IrqInfo {
-            argsz: IrqInfo::SIZE.into(),
-            index: index.into(),
-            ..IrqInfo::default()
-        };
-        self.ask(Command::DeviceGetIrqInfo, asked.as_bytes())
-    }
-
-    /// Registers `eventfd` for an interrupt of the device, or removes the one registered. It stays
-    /// registered over reconnects.
-    ///
-    /// # Errors
-    /// EINVAL when the descriptor is not an eventfd; when the daemon cannot be asked.
-    pub fn set_irq(
-        &mut self,
-        index: IrqIndex,
-        eventfd: Option<OwnedFd>,
-    ) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.send_irq(index, eventfd.as_ref().map(AsFd::as_fd))?;
-        self.eventfds[index as usize] = eventfd;
-        Ok(())
-    }
-
-    fn send_irq(
-        &mut self,
-        index: IrqIndex,
-        eventfd: Option<BorrowedFd<'_>>,
-    ) -> Result<(), ClientError> {
-        let command = SetIrqs {
-            argsz: SetIrqs::SIZE.into(),
-            flags: (SetIrqsFlags::EVENTFD | SetIrqsFlags::TRIGGER)
-                .bits()
-                .into(),
-            index: index.raw().into(),
-            start: 0.into(),
-            count: 1.into(),
-        };
-        let timeout = self.options.round_trip;
-        let payload = (command.as_bytes(), &[][..]);
-        self.transact(Command::DeviceSetIrqs, payload, eventfd.as_slice(), timeout)
-            .map(|_| ())
-    }
-
-    /// Registers `eventfd` for adapter interruptions, see [`alerts`](Self::alerts). It stays
-    /// registered over reconnects.
-    ///
-    /// # Errors
-    /// EOPNOTSUPP without the facility; EINVAL when the descriptor is not an eventfd; when the daemon
-    /// cannot be asked.
-    pub fn set_alert(&mut self, eventfd: OwnedFd) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.send_alert(eventfd.as_fd())?;
-        self.alert = Some(eventfd);
-        Ok(())
-    }
-
-    fn send_alert(&mut self, eventfd: BorrowedFd<'_>) -> Result<(), ClientError> {
-        let timeout = self.options.round_trip;
-        self.transact(Command::ApSetAlert, (&[], &[]), &[eventfd], timeout)
-            .map(|_| ())
-    }
-
-    /// Takes the adapter interruptions that are due and hands each to `take`.
-    ///
-    /// # Errors
-    /// EOPNOTSUPP without the facility; when the daemon cannot be asked.
-    pub fn alerts(&mut self, mut take: impl FnMut(Alert)) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        let timeout = self.options.round_trip;
-        loop {
-            let len = self.transact(Command::ApGetAlerts, (&[], &[]), &[], timeout)?;
-            let reply = self.reply(len);
-            let parsed = AlertsReply::read_from_prefix(reply)
-                .ok()
-                .and_then(|(head, rest)| {
-                    let entries = <[WireAlert]>::ref_from_bytes(rest).ok()?;
-                    (entries.len() == head.count.get() as usize).then_some((head, entries))
-                });
-            let Some((head, entries)) = parsed else {
-                self.go_down();
-                return Err(ClientError::Protocol("AP_GET_ALERTS reply"));
-            };
-            for entry in entries {
-                let [apid, apqi] = entry.apqn.get().to_be_bytes();
-                take(Alert {
-                    apqn: Apqn::new(apid, apqi),
-                    isc: entry.isc.get().to_le_bytes()[0] & 7,
-                    nib: entry.nib.get(),
-                    replies: entry.replies.get(),
-                });
-            }
-            if head.more.get() == 0 {
-                return Ok(());
-            }
-        }
-    }
-
     /// Resets every queue of the device and waits for the end.
     ///
     /// # Errors
@@ -405,48 +290,6 @@ impl Client {
         };
         self.known.configured(view.qci);
         Ok(view)
-    }
-
-    /// Tells the daemon of guest memory. The range stays known over reconnects.
-    ///
-    /// # Errors
-    /// EINVAL for an empty or wrapping range; what the daemon refuses; when it cannot be asked.
-    pub fn dma_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.send_map(range)?;
-        self.maps.insert(range.address, range);
-        Ok(())
-    }
-
-    fn send_map(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        let map = DmaMap {
-            argsz: DmaMap::SIZE.into(),
-            flags: (u32::from(range.readable) | u32::from(range.writable) << 1).into(),
-            offset: 0.into(),
-            address: range.address.into(),
-            size: range.length.into(),
-        };
-        let timeout = self.options.round_trip;
-        self.transact(Command::DmaMap, (map.as_bytes(), &[]), &[], timeout)
-            .map(|_| ())
-    }
-
-    /// Tells the daemon that guest memory is gone.
-    ///
-    /// # Errors
-    /// ENOENT when it was not mapped; when the daemon cannot be asked.
-    pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
-        self.ensure_open()?;
-        self.maps.remove(&range.address);
-        let unmap = DmaUnmap {
-            argsz: DmaUnmap::SIZE.into(),
-            flags: 0.into(),
-            address: range.address.into(),
-            size: range.length.into(),
-        };
-        let timeout = self.options.round_trip;
-        self.transact(Command::DmaUnmap, (unmap.as_bytes(), &[]), &[], timeout)
-            .map(|_| ())
     }
 
     /// A round trip whose reply is one structure.

@@ -13,6 +13,11 @@ const PROTOCOL_SOURCE: &str = "crates/device/src/message.rs";
 /// Its page, which holds a fingerprint of the definition.
 const PROTOCOL_PAGE: &str = "docs/protocol.md";
 
+/// A page that names tests as `module::test`, without their folder.
+const SHORT_NAMES: &str = "docs/lifecycle.md";
+/// Where the end-to-end tests are, beside the `tests` folders of all crates.
+const END_TO_END: &str = "crates/apmatrix/tests/e2e";
+
 /// Words that no public document may contain.
 const PRIVATE: &[&str] = &["../shared", "/work/"];
 
@@ -32,6 +37,15 @@ pub(super) fn breaches() -> Result<Vec<String>> {
                 breaches.push(format!(
                     "{shown} names {file}::{test}, which does not exist"
                 ));
+            }
+        }
+        if shown == SHORT_NAMES {
+            for (modules, test) in short_names(&text) {
+                if !short_name_exists(modules, test)? {
+                    breaches.push(format!(
+                        "{shown} names {modules}::{test}, which does not exist"
+                    ));
+                }
             }
         }
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -75,6 +89,32 @@ fn named_tests(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Tests named as `module::test`, in backquotes: modules and test.
+fn short_names(text: &str) -> Vec<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.chars().all(is_name))
+        .filter_map(|code| code.rsplit_once("::"))
+        .collect()
+}
+
+/// Whether a test, or a module of a crate, has this name.
+fn short_name_exists(modules: &str, name: &str) -> Result<bool> {
+    let file = PathBuf::from(modules.replace("::", "/")).with_extension("rs");
+    let mut folders = vec![root().join(END_TO_END)];
+    for entry in fs::read_dir(root().join("crates"))? {
+        folders.push(entry?.path().join("tests"));
+    }
+    let module = root().join(format!("crates/{modules}/src/{name}.rs"));
+    Ok(module.exists()
+        || folders.iter().any(|folder| {
+            let source = fs::read_to_string(folder.join(&file)).unwrap_or_default();
+            source.contains(&format!("fn {name}("))
+        }))
+}
+
 /// Targets of relative links, without their anchors.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
@@ -112,6 +152,11 @@ mod tests {
         let text = "See `a/b.rs::works` and `a/b.rs`, [x](y.md#z), [w](https://example.org).";
         assert_eq!(named_tests(text), [("a/b.rs", "works")]);
         assert_eq!(links(text), ["y.md"]);
+        let text = "As `a::b::works` and `busy::too` show, not `a/b.rs::x`, `T::y()` or `a`.";
+        assert_eq!(short_names(text), [("a::b", "works"), ("busy", "too")]);
+        assert!(short_name_exists("lifecycle::vmm", "no_guest_starts_without_a_daemon").unwrap());
+        assert!(short_name_exists("sysfs", "tree").unwrap());
+        assert!(!short_name_exists("lifecycle::vmm", "no_guest").unwrap());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod machine;
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::instance::Instance;
 
@@ -178,19 +179,44 @@ impl Script {
 
     /// Runs all steps in one machine that uses the mediated device `mdev` with these CPU features.
     pub(crate) fn run(&self, instance: &Instance, mdev: &str, features: &str) -> Vec<After> {
-        let script = instance.run_dir().join("script.bin");
-        fs::write(&script, self.to_bytes()).expect("the run directory is writable");
+        let script = self.file(instance);
         let printed = machine::run(instance, &script, mdev, features);
         let lines: Vec<&str> = printed.lines().collect();
         assert_eq!(lines.len(), self.steps.len(), "{printed}");
         let results = self.steps.iter().zip(lines);
-        results
-            .map(|((step, address), line)| {
-                let after = parse(step, *address, line);
-                after.unwrap_or_else(|| panic!("the runner printed {line:?}"))
-            })
+        results.map(|(step, line)| result(step, line)).collect()
+    }
+
+    /// Runs all steps but the last one, which must go on for ever, then resets the machine by QEMU's
+    /// monitor and runs the first step again: its result is the last one.
+    pub(crate) fn run_and_reset(
+        &self,
+        instance: &Instance,
+        mdev: &str,
+        features: &str,
+    ) -> Vec<After> {
+        let script = self.file(instance);
+        let before = self.steps.len() - 1;
+        let lines = machine::run_and_reset(instance, &script, mdev, features, before);
+        let steps = self.steps[..before].iter().chain(&self.steps[..1]);
+        steps
+            .zip(lines)
+            .map(|(step, line)| result(step, &line))
             .collect()
     }
+
+    /// The script in a file that QEMU can load.
+    fn file(&self, instance: &Instance) -> PathBuf {
+        let script = instance.run_dir().join("script.bin");
+        fs::write(&script, self.to_bytes()).expect("the run directory is writable");
+        script
+    }
+}
+
+/// What a step left behind, by its line.
+fn result((step, address): &(Step, u64), line: &str) -> After {
+    let after = parse(step, *address, line);
+    after.unwrap_or_else(|| panic!("the runner printed {line:?}"))
 }
 
 /// One line of the runner: interruption codes (SVC, program), old PSW, registers, memory.

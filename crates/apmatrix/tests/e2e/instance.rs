@@ -132,6 +132,17 @@ impl Instance {
         self.restart_with(&[]);
     }
 
+    /// Starts the daemon again and kills it after so short a time that it may not be ready yet.
+    pub(crate) fn restart_and_kill(&self, after: std::time::Duration) {
+        let mut daemon = serve(self.user, &self.dir, &self.state, &[])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(after);
+        daemon.kill().expect("it is ours");
+        daemon.wait().expect("it was ours");
+    }
+
     /// Starts the daemon again with further options.
     pub(crate) fn restart_with(&mut self, options: &[&str]) {
         self.daemon = ready(serve(self.user, &self.dir, &self.state, options));

@@ -1,9 +1,11 @@
 //! The machine itself: the runner, compiled, in QEMU.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use apmatrix::launch::find_plugin;
 
 use super::SCRIPT;
 use crate::instance::Instance;
+use crate::monitor::{self, Monitor};
 use crate::tier::cache;
 
 /// As much as [`super::LAST`] says.
@@ -20,10 +23,48 @@ const TIME: Duration = Duration::from_secs(180);
 
 /// Runs the file `script` and returns what the machine printed before it powered off.
 pub(super) fn run(instance: &Instance, script: &Path, mdev: &str, features: &str) -> String {
-    output(&mut start(instance, script, mdev, features))
+    output(&mut start(instance, script, mdev, features, &[]))
 }
 
-fn start(instance: &Instance, script: &Path, mdev: &str, features: &str) -> Child {
+/// Runs the file `script` until it has printed `lines` lines, resets the machine by QEMU's monitor and
+/// returns these lines and the first one that is printed then.
+pub(super) fn run_and_reset(
+    instance: &Instance,
+    script: &Path,
+    mdev: &str,
+    features: &str,
+    lines: usize,
+) -> Vec<String> {
+    let socket = instance.dir().join("monitor");
+    let arguments = monitor::arguments(&socket);
+    let mut qemu = start(instance, script, mdev, features, &arguments);
+    let stdout = BufReader::new(qemu.stdout.take().expect("piped"));
+    let (sender, printed) = channel();
+    let reader = thread::spawn(move || {
+        for line in stdout.lines() {
+            let line = line.expect("the runner prints ASCII");
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let next = || printed.recv_timeout(TIME).expect("a line");
+    let mut text: Vec<String> = (0..lines).map(|_| next()).collect();
+    Monitor::connect(&socket).execute("system_reset");
+    text.push(next());
+    qemu.kill().expect("it runs");
+    qemu.wait().expect("it is ours");
+    reader.join().expect("the reader ends with QEMU");
+    text
+}
+
+fn start(
+    instance: &Instance,
+    script: &Path,
+    mdev: &str,
+    features: &str,
+    arguments: &[OsString],
+) -> Child {
     let image = image::ensure(&cache().join("image"), &mut |line| println!("{line}"));
     let mut command = image.expect("it was fetched").qemu.command();
     command.args([
@@ -55,6 +96,7 @@ fn start(instance: &Instance, script: &Path, mdev: &str, features: &str) -> Chil
         socket.display()
     ));
     command
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

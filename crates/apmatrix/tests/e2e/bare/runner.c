@@ -161,6 +161,8 @@ void main(void)
 {
 	const struct script *script = (const struct script *)SCRIPT;
 
+	/* A machine that was reset has loaded the program anew, but not cleared what the program had not initialised. */
+	used = 0;
 	*at(SVC_NEW_PSW) = *at(PROGRAM_NEW_PSW) = MASK_64_BIT;
 	*at(SVC_NEW_PSW + 8) = *at(PROGRAM_NEW_PSW + 8) = (u64)finished;
 	for (u64 i = 0; i < script->count; i++)

@@ -1,5 +1,4 @@
-//! DIAGNOSE 0x308 with the subcodes that leave memory alone, which is how kexec and a kernel that dumps
-//! itself start the next one.
+//! A machine that starts again finds empty queues, whether or not its program resets them as Linux does.
 
 use super::{ALL, EMPTY, QUEUE, TAPQ, dequeue, enqueue, instance, pqap};
 use crate::bare::{End, Script, Step};
@@ -20,9 +19,13 @@ fn restart(subcode: u64) -> Step {
     Step::new(&code).r(2, SHORT_PSW).r(3, subcode)
 }
 
+/// Messages that are in the queue when the machine starts again.
+const MESSAGES: usize = 8;
+
+/// DIAGNOSE 0x308 with the subcodes that leave memory alone, which is how kexec and a kernel that
+/// dumps itself start the next one.
 #[test]
 fn a_reset_that_keeps_memory_empties_the_queues() {
-    const MESSAGES: usize = 8;
     if !Tier::Guest.is_there() {
         return;
     }
@@ -53,4 +56,28 @@ fn a_reset_that_keeps_memory_empties_the_queues() {
         assert_eq!((emptied.cc, emptied.r[1]), (0, EMPTY), "subcode {subcode}");
         assert_eq!((got.cc, got.r[1]), (3, 0x8010_0000), "subcode {subcode}");
     }
+}
+
+#[test]
+fn system_reset_empties_the_queues() {
+    let for_ever = [0xa7, 0xf4, 0, 0]; // j .
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let instance = instance();
+    let mut script = Script::default();
+    let message = script.data(&[0x50; 400]);
+    script.step(pqap(TAPQ | QUEUE));
+    for _ in 0..MESSAGES {
+        script.step(enqueue(message, 400));
+    }
+    script.step(pqap(TAPQ | QUEUE));
+    script.step(Step::new(&for_ever));
+    let results = script.run_and_reset(&instance, A, ALL);
+    let [new, .., full, again] = &results[..] else {
+        panic!("{results:?}")
+    };
+    assert_eq!((new.cc, new.r[1]), (0, EMPTY));
+    assert_eq!((full.cc, full.r[1] & EMPTY), (0, 0), "{full:?}");
+    assert_eq!((again.cc, again.r[1]), (0, EMPTY), "after system_reset");
 }

@@ -25,8 +25,12 @@ fn killed_twenty_times_under_load() {
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let load = Load::start(&mut guest, 8);
     load.goes_on(&instance, 50);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         instance.kill();
+        if kill % 2 == 1 {
+            // Also while it is only half there: with sockets and without sessions, and so on.
+            instance.restart_and_kill(Duration::from_millis(4 * kill as u64));
+        }
         instance.restart();
         load.goes_on(&instance, 50);
         assert_eq!(queues(&mut guest), QUEUES);
@@ -44,11 +48,16 @@ fn stopped_restarted_and_away() {
         return;
     }
     let mut instance = instance();
-    let launch = launch(&instance, vec![("load", requests(1024, 100))]);
+    let launch = launch(
+        &instance,
+        vec![("load", requests(1024, 100)), ("slow", requests(4096, 4))],
+    );
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let mut monitor = Monitor::connect(&monitor_socket(&instance));
 
-    // An orderly restart, and a kill, while the guest is idle.
+    // An orderly restart, and a kill, while the guest is idle: it would look at its bus again in two
+    // minutes.
+    run(&mut guest, "echo 120 > /sys/bus/ap/config_time");
     for orderly in [true, false] {
         assert!(is_held(&instance));
         if orderly {
@@ -63,6 +72,23 @@ fn stopped_restarted_and_away() {
             is_held(&instance)
         });
     }
+
+    // The guest starts again meanwhile: the new kernel finds what the old one had.
+    instance.kill();
+    guest.send("reboot -f").expect("the console takes it");
+    guest.wait_ready(BOOT).expect("it boots again");
+    assert_eq!(queues(&mut guest), QUEUES);
+    instance.restart();
+    assert_works(&mut guest);
+
+    // The same while the daemon stands still, which then still has requests of the old kernel.
+    leave_requests(&instance, &mut guest);
+    instance.freeze();
+    guest.send("reboot -f").expect("the console takes it");
+    guest.wait_ready(BOOT).expect("it boots again");
+    assert_eq!(queues(&mut guest), QUEUES);
+    instance.thaw();
+    assert_works(&mut guest);
 
     let load = Load::start(&mut guest, 4);
     load.goes_on(&instance, 50);
@@ -124,6 +150,8 @@ fn the_matrix_changes_while_the_daemon_is_away() {
     assert_eq!(scan(&mut guest), QUEUES);
     assert_empty(&mut other);
     assert_eq!(instance.requests(), 0, "a guest without its device");
+    let waiting = guest.run("timeout 1 apclient one /extra/load 0", COMMAND);
+    assert_ne!(waiting.expect("a signal ends the wait").code, 0);
     drop(other);
     load.goes_on(&instance, 20);
 

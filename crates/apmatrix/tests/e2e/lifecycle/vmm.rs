@@ -50,3 +50,26 @@ fn a_vmm_that_is_stopped_and_killed() {
     assert_works(&mut guest);
     power_off(guest);
 }
+
+#[test]
+fn no_guest_starts_without_a_daemon() {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let mut instance = instance();
+    let launch = launch(&instance, Vec::new());
+    for orderly in [true, false] {
+        if orderly {
+            instance.stop();
+        } else {
+            instance.kill();
+        }
+        let refused = GuestConsole::boot(&launch, BOOT).expect_err("no daemon");
+        assert!(
+            refused.to_string().contains("cannot connect"),
+            "{refused:#}"
+        );
+        instance.restart();
+    }
+    assert_free(&instance);
+}
