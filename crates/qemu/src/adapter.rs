@@ -49,13 +49,32 @@ struct Due {
 const MOST: u32 = 256;
 
 /// How long an interruption waits for the guest to look at the one before.
-const LONGEST_UNSEEN: Duration = Duration::from_millis(100);
+const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
 
 /// An interruption that a CPU takes: its subclass and the bytes to be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Taken {
     isc: u8,
     entries: Vec<(Apqn, u64)>,
+}
+
+impl Taken {
+    /// Stores the notification bytes.
+    pub(crate) fn notify(&self, cpu: &mut impl Cpu) {
+        self.store(cpu, NOTIFIED);
+    }
+
+    /// Clears them: the interruption does not come after all.
+    pub(crate) fn take_back(&self, cpu: &mut impl Cpu) {
+        self.store(cpu, 0);
+    }
+
+    fn store(&self, cpu: &mut impl Cpu, byte: u8) {
+        for (_, nib) in &self.entries {
+            // The daemon has judged the address; memory does not go away here.
+            cpu.store_absolute(*nib, &[byte]);
+        }
+    }
 }
 
 impl Adapter {
@@ -175,7 +194,7 @@ impl Adapter {
     }
 }
 
-/// Interrupts the program that has the PSW `old`. Returns where the guest continues, or `None` when
+/// Interrupts the program that has the PSW `old`; the bytes are stored already. Returns where the guest continues, or `None` when
 /// the CPU cannot take the interruption.
 pub(crate) fn deliver(
     cpu: &mut impl Cpu,
@@ -188,10 +207,6 @@ pub(crate) fn deliver(
     let prefix = cpu.get(Register::Prefix)?;
     let mut parameters = [0; 12];
     parameters[8..].copy_from_slice(&gisa::interruption_word(taken.isc).to_be_bytes());
-    for (_, nib) in &taken.entries {
-        // The daemon has judged the address; memory does not go away here.
-        cpu.store_absolute(*nib, &[NOTIFIED]);
-    }
     if !(cpu.store_absolute(prefix + PARAMETERS, &parameters) && Slot::IO.store_old(cpu, old)?) {
         return Ok(None);
     }

@@ -19,8 +19,9 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::blocks;
 use crate::board::Scoreboard;
-use crate::cpu::{Cpu, CpuError, PswMask, Register};
+use crate::cpu::{Cpu, CpuError};
 use crate::css::CssInsn;
 use crate::ffi;
 use crate::intercept::{ApInsn, intercept};
@@ -28,7 +29,6 @@ use crate::keeper;
 use crate::lpswe::Lpswe;
 use crate::options::Options;
 use crate::plugin::Plugin;
-use crate::psw::Psw;
 use crate::reset::{Diagnose, Resets};
 use crate::say::say;
 use crate::stfle::Stfle;
@@ -43,18 +43,18 @@ pub(crate) static qemu_plugin_version: c_int = ffi::API_VERSION;
 /// The loaded plugin. QEMU loads a library once; it stays until the process ends.
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
 /// The flags of vCPUs, made with the plugin.
-static SCOREBOARD: OnceLock<Scoreboard> = OnceLock::new();
+pub(crate) static SCOREBOARD: OnceLock<Scoreboard> = OnceLock::new();
 /// Found by the first vCPU.
 static HANDLES: OnceLock<Handles> = OnceLock::new();
 /// Boxed, because QEMU holds their addresses, which must stay when the vector grows.
 #[allow(clippy::vec_box, reason = "see above; the lint depends on visibility")]
-type Sites = Vec<Box<Site>>;
+pub(crate) type Sites = Vec<Box<Site>>;
 /// What callbacks of translated instructions point to.
 static SITES: Mutex<Sites> = Mutex::new(Vec::new());
 
 /// An instruction that was translated with a callback.
 #[derive(Debug)]
-enum Site {
+pub(crate) enum Site {
     Ap {
         insn: ApInsn,
         pc: u64,
@@ -167,7 +167,12 @@ fn install(id: ffi::PluginId, info: &ffi::Info, args: &[String]) -> Result<(), S
     if PLUGIN.get().is_some_and(Plugin::has_interrupts) {
         // SAFETY: `id` is ours; the callback has the type of the interface and lives in this library.
         unsafe {
-            ffi::qemu_plugin_register_vcpu_discon_cb(id, ffi::DISCON_INTERRUPT, on_interrupt, none);
+            ffi::qemu_plugin_register_vcpu_discon_cb(
+                id,
+                ffi::DISCON_INTERRUPT,
+                blocks::on_interrupt,
+                none,
+            );
         }
     }
     // SAFETY: `id` is ours; the callbacks have the types of the interface and live in this library,
@@ -189,7 +194,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs `work` and returns what it returns, or `None` after a panic.
-fn guarded<T>(work: impl FnOnce(&'static Plugin) -> Option<T>) -> Option<T> {
+pub(crate) fn guarded<T>(work: impl FnOnce(&'static Plugin) -> Option<T>) -> Option<T> {
     let plugin = PLUGIN.get()?;
     // Whatever a panic leaves behind is behind locks that do not mind, or atomic.
     catch_unwind(AssertUnwindSafe(|| work(plugin))).unwrap_or_else(|_| {
@@ -204,13 +209,13 @@ fn guarded<T>(work: impl FnOnce(&'static Plugin) -> Option<T>) -> Option<T> {
 ///
 /// # Safety
 /// As [`Vcpu::current`].
-unsafe fn current() -> Option<Vcpu<'static>> {
+pub(crate) unsafe fn current() -> Option<Vcpu<'static>> {
     let handles = HANDLES.get()?;
     // SAFETY: the caller is in a callback as `Vcpu::current` asks for.
     unsafe { Vcpu::current(handles) }.ok()
 }
 
-fn sites() -> MutexGuard<'static, Sites> {
+pub(crate) fn sites() -> MutexGuard<'static, Sites> {
     SITES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -253,7 +258,7 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
     let count = unsafe { ffi::qemu_plugin_tb_n_insns(block) };
     if plugin.has_interrupts() {
         // SAFETY: the caller vouches for the block.
-        unsafe { watch_start(block, count) };
+        unsafe { blocks::watch(block, count) };
     }
     let mut stpt = None;
     for index in 0..count {
@@ -300,67 +305,6 @@ unsafe fn translate(plugin: &Plugin, block: *mut ffi::Block) {
     }
 }
 
-/// Has interruptions delivered at the start of `block`, which has `count` instructions, unless it is
-/// the target of an EXECUTE: there QEMU itself delivers none.
-///
-/// # Safety
-/// `block` is the block of a translation callback that is running.
-unsafe fn watch_start(block: *mut ffi::Block, count: usize) {
-    let Some(scoreboard) = SCOREBOARD.get().filter(|_| count > 0) else {
-        return;
-    };
-    // SAFETY: the caller vouches for the block, which has a first instruction.
-    let insn = unsafe { ffi::qemu_plugin_tb_get_insn(block, 0) };
-    let mut bytes = [0; 4];
-    // SAFETY: `insn` is valid during the callback and `bytes` has room for 4 bytes.
-    unsafe { ffi::qemu_plugin_insn_data(insn, bytes.as_mut_ptr().cast(), bytes.len()) };
-    // SAFETY: `insn` is valid during the callback.
-    let pc = unsafe { ffi::qemu_plugin_insn_vaddr(insn) };
-    if count == 1 && is_execute_target(pc, bytes) {
-        return;
-    }
-    let site = Box::new(Site::Block { pc });
-    let userdata = std::ptr::from_ref(site.as_ref()).cast_mut().cast();
-    sites().push(site);
-    // SAFETY: the caller vouches for the block; the site lives as long as the code.
-    unsafe { scoreboard.watch_block(block, on_moving, ffi::CB_RW_REGS_PC, userdata) };
-}
-
-/// Delivers what is due to a CPU that is about to execute the block at `pc`.
-fn at_block_start(
-    vcpu: &mut Vcpu<'_>,
-    plugin: &Plugin,
-    index: c_uint,
-    pc: u64,
-) -> Result<Option<u64>, CpuError> {
-    // The LPSWE of an emulated wait knows the PSW that is interrupted; this does not.
-    if plugin.wait(index).is_none_or(|wait| wait.is_at(pc)) {
-        return Ok(None);
-    }
-    let mask = PswMask(vcpu.get(Register::PswMask)?);
-    let old = Psw { mask, address: pc };
-    plugin.pending().interrupt(vcpu, old, None)
-}
-
-unsafe extern "C-unwind" fn on_interrupt(
-    vcpu: c_uint,
-    _kind: c_int,
-    from: u64,
-    to: u64,
-    _userdata: *mut c_void,
-) {
-    guarded(|plugin| {
-        let wait = plugin.wait(vcpu)?;
-        if !wait.is_at(from) {
-            return None;
-        }
-        // SAFETY: this callback runs on the vCPU's thread; only registers are read and memory is
-        // written.
-        let mut cpu = unsafe { current() }?;
-        wait.interrupted(&mut cpu, from, to).ok()
-    });
-}
-
 /// Registers the callbacks of `site`.
 ///
 /// # Safety
@@ -402,7 +346,7 @@ unsafe fn watch(insn: *mut ffi::Insn, site: Site) {
 /// QEMU translates the target of EXECUTE as a block of its own at the address of the EXECUTE, with
 /// state that setting the program counter would not clear. An instruction there is left to QEMU,
 /// which answers an AP instruction with an operation exception; nobody executes them that way.
-fn is_execute_target(pc: u64, bytes: [u8; 4]) -> bool {
+pub(crate) fn is_execute_target(pc: u64, bytes: [u8; 4]) -> bool {
     // SAFETY: the translation callback runs on a vCPU thread; only memory is read.
     let Some(mut vcpu) = (unsafe { current() }) else {
         return false;
@@ -482,7 +426,7 @@ unsafe extern "C-unwind" fn on_stored(
     });
 }
 
-unsafe extern "C-unwind" fn on_moving(vcpu: c_uint, userdata: *mut c_void) {
+pub(crate) unsafe extern "C-unwind" fn on_moving(vcpu: c_uint, userdata: *mut c_void) {
     // SAFETY: registered by `watch` with `CB_RW_REGS_PC`.
     let next = unsafe { execute(vcpu, userdata) };
     if let Some(next) = next {
@@ -513,7 +457,7 @@ unsafe fn execute(index: c_uint, userdata: *mut c_void) -> Option<u64> {
             Site::Lpswe { insn, pc } => {
                 insn.execute(&mut vcpu, pending, plugin.clock(), plugin.wait(index)?, pc)
             }
-            Site::Block { pc } => at_block_start(&mut vcpu, plugin, index, pc),
+            Site::Block { pc } => blocks::deliver(&mut vcpu, plugin, index, pc),
             Site::AfterStpt(stpt) => plugin.clock().read(&mut vcpu, stpt).map(|()| None),
             Site::Stfle(_) | Site::Diagnose(_) => Ok(None),
         };

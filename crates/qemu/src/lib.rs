@@ -24,7 +24,7 @@
 //! | `plugin` | the connection and shared state | no |
 //! | `keeper` | the thread that sees to the connection | no |
 //! | `say` | messages | no |
-//! | `ffi`, `vcpu`, `board`, `callbacks` | QEMU's interface | yes |
+//! | `ffi`, `vcpu`, `board`, `blocks`, `callbacks` | QEMU's interface | yes |
 //!
 //! The modules that touch QEMU are not part of a test build, because their symbols only exist
 //! inside QEMU; everything else is tested against a CPU made of arrays.
@@ -37,6 +37,8 @@
 )]
 
 mod adapter;
+#[cfg(not(test))]
+mod blocks;
 #[cfg(not(test))]
 mod board;
 #[cfg(not(test))]

@@ -151,6 +151,8 @@ impl Pending {
                 state.adapter.give_back(&taken);
                 return None;
             }
+            // Under the lock: another CPU that takes the next one must see the bytes.
+            taken.notify(cpu);
             state.given_up = false;
             Some(taken)
         });
@@ -159,7 +161,10 @@ impl Pending {
         };
         let delivered = adapter::deliver(cpu, &taken, old);
         if !matches!(delivered, Ok(Some(_))) {
-            self.change(|state| state.adapter.give_back(&taken));
+            self.change(|state| {
+                taken.take_back(cpu);
+                state.adapter.give_back(&taken);
+            });
         }
         delivered
     }

@@ -196,9 +196,8 @@ impl Plugin {
             return;
         }
         match self.client.reset() {
-            Ok(()) | Err(ClientError::Released) => {}
             // Closing the device has reset the queues, or will before it is opened again.
-            Err(ClientError::Down) => {}
+            Ok(()) | Err(ClientError::Released | ClientError::Down) => {}
             Err(error @ (ClientError::Refused(_) | ClientError::RefusedOther(_))) => {
                 self.limiter.say(format_args!(
                     "{why}: not every AP queue could be reset: {error}"

@@ -1,4 +1,4 @@
-//! Adapter interruptions: being told of them, and fetching them.
+//! Adapter interruptions of the guest: [`Client::set_alert`] and [`Client::alerts`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
