@@ -92,9 +92,12 @@ fn a_lingering_connection_holds_up_its_own_session_only() {
     let scene = Scene::new();
     let (connection, other) = lingering();
     let mut vmm = Vmm::open(&socket(&scene.instance, A), "lingers");
+    // While the daemon stands still ours cannot be the last one; the session's is: refusing it takes until
+    // the other end is closed.
+    scene.instance.freeze();
     vmm.pass(&set_irqs(1), &[connection.as_fd()]);
-    // The session's is the last one now: refusing it takes until the other end is closed.
     drop(connection);
+    scene.instance.thaw();
     scene.goes_on("a descriptor whose close waits");
     drop(other);
     assert_eq!(vmm.receive().expect("it answers").0.error.get(), EINVAL);
@@ -102,7 +105,8 @@ fn a_lingering_connection_holds_up_its_own_session_only() {
     let (connection, other) = lingering();
     let half = &set_irqs(1)[..9];
     assert_eq!(vmm.pass(half, &[connection.as_fd()]), Some(half.len()));
-    drop((vmm, connection));
+    drop(connection);
+    drop(vmm);
     scene.remove();
     scene.goes_on("a guest that is gone with such a descriptor under way");
     drop(other);
