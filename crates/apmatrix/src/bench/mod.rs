@@ -4,6 +4,7 @@
 mod admin;
 mod guest_rsa;
 mod latency;
+mod linux;
 mod scoreboard;
 
 use std::process::ExitCode;
