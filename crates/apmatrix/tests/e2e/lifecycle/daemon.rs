@@ -11,32 +11,21 @@ use crate::linux_guest::{BOOT, queues};
 use crate::monitor::Monitor;
 use crate::tier::Tier;
 
+const KILLS: usize = 20;
+
 /// Two vCPUs and eight requesters; every kill hits requests in queues, cards and round trips.
 #[test]
 fn killed_twenty_times_under_load() {
-    killed_under_load(20, None);
-}
-
-/// The same for a guest that does not poll: it has to be told to look.
-#[test]
-fn killed_under_load_while_interruptions_are_awaited() {
-    killed_under_load(6, Some("ap+apft+apqci+apqi"));
-}
-
-fn killed_under_load(kills: usize, features: Option<&str>) {
     if !Tier::Guest.is_there() {
         return;
     }
     let mut instance = instance();
     let mut launch = launch(&instance, vec![("load", requests(1024, 100))]);
     launch.cpus = 2;
-    if let Some(features) = features {
-        launch.cpu_features(features);
-    }
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let load = Load::start(&mut guest, 8);
     load.goes_on(&instance, 50);
-    for kill in 0..kills {
+    for kill in 0..KILLS {
         instance.kill();
         if kill % 2 == 1 {
             // Also while it is only half there: with sockets and without sessions, and so on.
