@@ -143,15 +143,12 @@ impl Apt {
             .map(str::to_owned))
     }
 
-    /// The packages that `package` depends on directly.
-    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
+    /// The names of all packages that begin with `prefix`, in no order.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let mut command = self.command("apt-cache");
-        command.args(["depends", "--important", package]);
-        let output = run(&mut command, &format!("look up what {package} needs"))?;
-        let lines = output.stdout.lines();
-        Ok(lines
-            .filter_map(|l| l.trim().strip_prefix("Depends: ").map(str::to_owned))
-            .collect())
+        command.args(["pkgnames", prefix]);
+        let output = run(&mut command, &format!("look up packages {prefix}*"))?;
+        Ok(output.stdout.lines().map(str::to_owned).collect())
     }
 
     /// `packages` and everything they need, except what `skip` says is not wanted.

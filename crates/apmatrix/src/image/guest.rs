@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::apt::Apt;
 use super::archive::Archive;
 use super::cpio::CpioWriter;
 use super::elf;
@@ -73,12 +74,7 @@ fn kernel(
         "fetching package lists of Debian {KERNEL_SUITE} (s390x)"
     ));
     let apt = open(builder, archive, "s390x", &[KERNEL_SUITE])?;
-    let depends = apt.depends("linux-image-s390x")?;
-    let Some(name) = depends.iter().find(|name| name.starts_with("linux-image-")) else {
-        bail!("Debian {KERNEL_SUITE} names no kernel for s390x");
-    };
-    let root = builder.scratch("kernel-root")?;
-    fetch(&apt, &[apt.single(name)?], &root, "the guest's kernel", say)?;
+    let root = fetch_kernel(builder, &apt, say)?;
     let image = one_entry(&root.join("boot"), "vmlinuz-")?;
     copy(&image, &part.join("vmlinuz"))?;
     let modules_dir = one_entry(&root.join("usr/lib/modules"), "")?;
@@ -92,6 +88,50 @@ fn kernel(
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     fs::remove_dir_all(&root).context("cannot clear the kernel's packages")
+}
+
+/// The release's newest kernel that its mirror has: lists may name a package that the mirror's pool
+/// does not hold yet or any more, and the release's older kernels are as good.
+fn fetch_kernel(builder: &Builder, apt: &Apt, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let mut failures = Vec::new();
+    for name in kernels(apt.names("linux-image-")?) {
+        let root = builder.scratch("kernel-root")?;
+        let fetched = apt
+            .single(&name)
+            .and_then(|package| fetch(apt, &[package], &root, "the guest's kernel", say));
+        match fetched {
+            Ok(()) => return Ok(root),
+            Err(error) => {
+                say(&format!("{name} is not to be had: {error:#}"));
+                failures.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+    if failures.is_empty() {
+        bail!("Debian {KERNEL_SUITE} names no kernel for s390x");
+    }
+    bail!(
+        "cannot get the guest's kernel:\n  {}",
+        failures.join("\n  ")
+    )
+}
+
+/// The kernels among `names`, newest first; the packages that only name one are left out.
+fn kernels(names: Vec<String>) -> Vec<String> {
+    let mut found: Vec<(Vec<u64>, String)> = names
+        .into_iter()
+        .filter_map(|name| {
+            let release = name.strip_prefix("linux-image-")?.strip_suffix("-s390x")?;
+            let numbers: Option<Vec<u64>> = release
+                .split(['.', '-', '+'])
+                .take(3)
+                .map(|number| number.parse().ok())
+                .collect();
+            Some((numbers?, name))
+        })
+        .collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, name)| name).collect()
 }
 
 fn programs(
@@ -243,4 +283,22 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_kernel_comes_first_and_names_of_kernels_are_none() {
+        let names = [
+            "linux-image-s390x",
+            "linux-image-6.12.9+deb13-s390x",
+            "linux-image-6.12.117+deb13-s390x-dbg",
+            "linux-image-6.12.117+deb13-s390x",
+            "linux-image-6.12.107+deb13-s390x",
+        ];
+        let found = kernels(names.map(str::to_owned).into());
+        assert_eq!(found, [names[3], names[4], names[1]]);
+    }
 }
