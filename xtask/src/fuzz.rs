@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -10,17 +13,18 @@ use crate::sh::{root, run as sh, say, target_dir};
 /// How long each target runs when nothing is said.
 const SECONDS: u32 = 30;
 
-/// Runs one target, or all of them, for so many seconds each: `[--seconds N] [TARGET]`.
+/// Runs one target, or all of them, for so many seconds each, so many at a time:
+/// `[--seconds N] [--jobs N] [TARGET]`.
 ///
 /// # Errors
 /// When the arguments are wrong, cargo-fuzz cannot be had, or a target fails; the input is then below
 /// `fuzz/artifacts`.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let (seconds, wanted) = parse(arguments)?;
+    let plan = Plan::parse(arguments)?;
     let known = targets()?;
     let chosen: Vec<&String> = known
         .iter()
-        .filter(|target| wanted.is_none_or(|wanted| wanted == target.as_str()))
+        .filter(|target| plan.wanted.is_none_or(|wanted| wanted == target.as_str()))
         .collect();
     ensure!(
         !chosen.is_empty(),
@@ -28,28 +32,21 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         known.join(", ")
     );
     let cargo_fuzz = cargo_fuzz()?;
-    let mut failed = Vec::new();
-    for target in chosen {
-        // What is found goes below target/; what is worth keeping is committed by hand.
-        let found = target_dir().join("fuzz-corpus").join(target);
-        std::fs::create_dir_all(&found)?;
-        let done = sh(nightly(&cargo_fuzz)
-            .args(["fuzz", "run", "--fuzz-dir"])
-            .arg(root().join("fuzz"))
-            .arg("--target-dir")
-            .arg(target_dir().join("fuzz"))
-            .arg(target)
-            .arg(&found)
-            .arg(root().join("fuzz/corpus").join(target))
-            .arg("--")
-            .arg(format!("-max_total_time={seconds}"))
-            // Nothing that is read here is longer than a page, or two.
-            .args(["-max_len=8192", "-timeout=10", "-print_final_stats=1"]));
-        if let Err(error) = done {
-            say(&format!("fuzz: {target} FAILED: {error:#}"));
-            failed.push(target.as_str());
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..plan.jobs {
+            scope.spawn(|| {
+                while let Some(target) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = fuzz(&cargo_fuzz, target, &plan) {
+                        say(&format!("fuzz: {target} FAILED: {error:#}"));
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.push(target.as_str());
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failed.is_empty() {
         bail!(
             "failed: {} (inputs are below fuzz/artifacts; a fix commits its input to fuzz/corpus/TARGET)",
@@ -60,16 +57,65 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn parse<'a>(arguments: &[&'a str]) -> Result<(u32, Option<&'a str>)> {
-    Ok(match arguments {
-        [] => (SECONDS, None),
-        ["--seconds", seconds] => (seconds.parse()?, None),
-        ["--seconds", seconds, target] | [target, "--seconds", seconds] => {
-            (seconds.parse()?, Some(target))
+/// Runs one target. Where several run at a time, each writes what it says to a file.
+fn fuzz(cargo_fuzz: &Path, target: &str, plan: &Plan<'_>) -> Result<()> {
+    // What is found goes below target/; what is worth keeping is committed by hand.
+    let found = target_dir().join("fuzz-corpus").join(target);
+    std::fs::create_dir_all(&found)?;
+    let mut command = nightly(cargo_fuzz);
+    command
+        .args(["fuzz", "run", "--fuzz-dir"])
+        .arg(root().join("fuzz"))
+        .arg("--target-dir")
+        .arg(target_dir().join("fuzz"))
+        .arg(target)
+        .arg(&found)
+        .arg(root().join("fuzz/corpus").join(target))
+        .arg("--")
+        .arg(format!("-max_total_time={}", plan.seconds))
+        // Nothing that is read here is longer than a page, or two.
+        .args(["-max_len=8192", "-timeout=10", "-print_final_stats=1"]);
+    if plan.jobs == 1 {
+        return sh(&mut command);
+    }
+    let log = found.with_extension("log");
+    let file = std::fs::File::create(&log)?;
+    command.stdout(file.try_clone()?).stderr(file);
+    sh(&mut command).with_context(|| format!("see {}", log.display()))
+}
+
+/// What to run.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan<'a> {
+    seconds: u32,
+    jobs: usize,
+    wanted: Option<&'a str>,
+}
+
+impl<'a> Plan<'a> {
+    fn parse(arguments: &[&'a str]) -> Result<Self> {
+        let mut plan = Self {
+            seconds: SECONDS,
+            jobs: 1,
+            wanted: None,
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match (*word, plan.wanted) {
+                ("--seconds", _) => plan.seconds = number(words.next())?,
+                ("--jobs", _) => plan.jobs = number(words.next())?,
+                (target, None) if !target.starts_with('-') => plan.wanted = Some(target),
+                _ => bail!("usage: cargo xtask fuzz [--seconds N] [--jobs N] [TARGET]"),
+            }
         }
-        [target] if !target.starts_with('-') => (SECONDS, Some(target)),
-        _ => bail!("usage: cargo xtask fuzz [--seconds N] [TARGET]"),
-    })
+        ensure!(plan.jobs > 0, "--jobs takes a number from 1");
+        Ok(plan)
+    }
+}
+
+fn number<T: std::str::FromStr>(word: Option<&&str>) -> Result<T> {
+    word.and_then(|word| word.parse().ok())
+        .context("--seconds and --jobs take a number")
 }
 
 /// The names of all targets.
@@ -95,16 +141,20 @@ fn nightly(program: &Path) -> Command {
     command
 }
 
-/// cargo-fuzz: the installed one, else it is installed below the target directory.
-fn cargo_fuzz() -> Result<PathBuf> {
-    let has_nightly = nightly(Path::new("rustc"))
+/// Whether there is a nightly toolchain.
+pub(crate) fn is_possible() -> bool {
+    nightly(Path::new("rustc"))
         .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .is_ok_and(|status| status.success());
+        .is_ok_and(|status| status.success())
+}
+
+/// cargo-fuzz: the installed one, else it is installed below the target directory.
+fn cargo_fuzz() -> Result<PathBuf> {
     ensure!(
-        has_nightly,
+        is_possible(),
         "fuzzing needs a nightly toolchain (rustup toolchain install nightly); the corpora are also \
          replayed by cargo xtask test"
     );

@@ -6,7 +6,7 @@
 //! | `cargo xtask test [--nightly]` | all tests; fetches what the bigger tiers need under `target/` |
 //! | `cargo xtask generate [--check]` | man pages, completions and the tree's reference in `docs/`; with `--check` only compares |
 //! | `cargo xtask bench NAME` | measurements that print ratios, or fail when a goal is missed |
-//! | `cargo xtask fuzz [--seconds N] [TARGET]` | fuzzing with cargo-fuzz and a nightly toolchain |
+//! | `cargo xtask fuzz [--seconds N] [--jobs N] [TARGET]` | fuzzing with cargo-fuzz and a nightly toolchain |
 //! | `cargo xtask tidy` | the architecture's invariants, from `cargo metadata` and the files |
 
 mod bench;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage: cargo xtask ci | test [--nightly] | bench admin|guest-rsa | \
-                     fuzz [--seconds N] [TARGET] | generate [--check] | tidy";
+                     fuzz [--seconds N] [--jobs N] [TARGET] | generate [--check] | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

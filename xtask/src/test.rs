@@ -17,8 +17,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::roots;
 use crate::sh::{cargo, run as sh, say, target_dir};
+use crate::{fuzz, roots};
 
 /// How long the tests may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,9 @@ pub(crate) enum Length {
 
 /// Random sequences against the model in a nightly run; every change tries 2,000.
 const NIGHTLY_SEQUENCES: u32 = 100_000;
+
+/// How long a nightly run fuzzes; every change replays the corpora.
+const NIGHTLY_FUZZING: [&str; 4] = ["--seconds", "60", "--jobs", "2"];
 
 /// Fetches what a tier needs.
 type Prepare = fn() -> Result<()>;
@@ -110,6 +113,15 @@ pub(crate) fn run(length: Length) -> Result<()> {
     }
     // Guests are slow and the machine is small: two at a time is what two cores carry.
     sh(end_to_end.args(["--", "--test-threads=2"]))?;
+    if length == Length::Nightly
+        && let Err(reason) = fuzz::run(&NIGHTLY_FUZZING)
+    {
+        if fuzz::is_possible() {
+            return Err(reason);
+        }
+        say(&format!("SKIPPED tier fuzzing: {reason:#}"));
+        skipped.push("fuzzing".to_owned());
+    }
     if !skipped.is_empty() && std::env::var_os("CI").is_some_and(|ci| ci == "true") {
         bail!("tiers were skipped: {}", skipped.join(", "));
     }

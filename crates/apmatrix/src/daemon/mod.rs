@@ -14,6 +14,7 @@
 
 mod alerts;
 mod commit;
+mod connections;
 mod console_server;
 mod control;
 mod desk;

@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use device::{Limits, serve};
 use machine::{Doorbell, Machine};
 use matrix::Host;
 
 use super::alerts::Alerts;
+use super::connections::listen;
 use super::console_server::{self, ConsoleServer};
 use super::control::{Control, Event, Sockets, Started};
 use super::faults::FaultTimer;
@@ -19,7 +19,6 @@ use super::listeners::Listeners;
 use super::platform::MachinePlatform;
 use super::ready::Ready;
 use super::refusals::Refusals;
-use super::session::MdevBackend;
 use super::{Desk, Machinery, engines};
 use crate::control::{Request, Response};
 use crate::fuse::{TreeFs, clear_stale, mount};
@@ -192,23 +191,4 @@ fn begin(options: &Options, ring: Doorbell) -> Result<(Arc<Machine>, Started)> {
             Ok((begun.machine, started))
         }
     }
-}
-
-/// Sockets of mediated devices; each connection is served on a thread of its own.
-fn listen(desk: &Desk) -> Result<Arc<Listeners>> {
-    let desk = desk.clone();
-    Listeners::start(move |connection, stream| {
-        let mdev = connection.mdev();
-        let backend = MdevBackend::new(desk.clone(), mdev);
-        let served = thread::Builder::new()
-            .name("session".into())
-            .spawn(move || {
-                let end = serve(stream, &backend, &Limits::default());
-                tracing::debug!(%mdev, "session ended: {end}");
-                drop(connection);
-            });
-        if let Err(error) = served {
-            tracing::warn!(%mdev, "cannot serve a connection: {error}");
-        }
-    })
 }
