@@ -1,11 +1,14 @@
 //! An adapter in accelerator mode: clear-key RSA and nothing else (card spec 2 and 6 a).
 
+use std::sync::Arc;
+
 use arch::tapq::function;
 
-use crate::crypto::{self, OperandError, PrivateKey};
+use crate::crypto::{self, OperandError, PrivateKey, PublicKey};
 use crate::error_reply::{self, ReplyCode};
+use crate::keys::{KeyMaterial, KeyStore, PreparedKey};
 use crate::reply::Reply;
-use crate::type50::{HEADER_LEN, KeyBlock, RsaRequest, SizeClass, TYPE_50};
+use crate::type50::{CrtKey, HEADER_LEN, KeyBlock, RsaRequest, SizeClass, TYPE_50};
 use crate::type80;
 
 /// Message type of requests to CCA and EP11 coprocessors.
@@ -15,14 +18,20 @@ const TYPE_6: u8 = 0x06;
 /// no key block of 4096 bits for that operation.
 ///
 /// The reply is a type 80 message with the result, or a type 82 message that says why not.
-pub fn process(functions: u32, message: &[u8], reply: &mut Reply) {
-    if let Err(code) = execute(functions, message, reply) {
+/// `keys` are the prepared keys of whoever sent the message.
+pub fn process(functions: u32, message: &[u8], keys: &dyn KeyStore, reply: &mut Reply) {
+    if let Err(code) = execute(functions, message, keys, reply) {
         error_reply::encode(code, reply);
     }
 }
 
-fn execute(functions: u32, message: &[u8], reply: &mut Reply) -> Result<(), ReplyCode> {
-    let header = message
+fn execute(
+    functions: u32,
+    bytes: &[u8],
+    keys: &dyn KeyStore,
+    reply: &mut Reply,
+) -> Result<(), ReplyCode> {
+    let header = bytes
         .first_chunk::<HEADER_LEN>()
         .ok_or(ReplyCode::Malformed)?;
     match header[1] {
@@ -30,7 +39,7 @@ fn execute(functions: u32, message: &[u8], reply: &mut Reply) -> Result<(), Repl
         TYPE_6 => return Err(ReplyCode::WrongMode),
         _ => return Err(ReplyCode::MessageType),
     }
-    let request = RsaRequest::decode(message)?;
+    let request = RsaRequest::decode(bytes)?;
     let required = match request.key_block() {
         KeyBlock::ModExpo(SizeClass::Bits4096) => function::MEX_4K,
         KeyBlock::Crt(SizeClass::Bits4096) => function::CRT_4K,
@@ -39,6 +48,7 @@ fn execute(functions: u32, message: &[u8], reply: &mut Reply) -> Result<(), Repl
     if functions & required != required {
         return Err(ReplyCode::OperandSize);
     }
+    let material = KeyMaterial::of(request.key_block(), bytes).ok_or(ReplyCode::LengthMismatch)?;
     match request {
         RsaRequest::ModExpo {
             size,
@@ -47,14 +57,55 @@ fn execute(functions: u32, message: &[u8], reply: &mut Reply) -> Result<(), Repl
             message,
         } => {
             let result = type80::start(size.field_len(), reply);
-            crypto::mod_exp(message, exponent, modulus, result)
+            if crypto::is_public(exponent) {
+                public(&material, keys, |key| {
+                    key.apply(message, exponent, modulus, result)
+                })
+            } else {
+                crypto::mod_exp(message, exponent, modulus, result)
+            }
         }
         RsaRequest::Crt { size, key, message } => {
             let result = type80::start(size.field_len(), reply);
-            PrivateKey::import(&key).and_then(|key| key.apply(message, result))
+            crt(&material, &key, keys, |key| key.apply(message, result))
         }
     }
     .map_err(|error| reply_code(&error))
+}
+
+/// Uses the public key of this material; one that is new is kept if it could be used.
+fn public(
+    material: &KeyMaterial<'_>,
+    keys: &dyn KeyStore,
+    operation: impl FnOnce(&PublicKey) -> Result<(), OperandError>,
+) -> Result<(), OperandError> {
+    if let Some(found) = keys.find(material)
+        && let PreparedKey::Public(key) = &*found
+    {
+        return operation(key);
+    }
+    let key = PublicKey::new();
+    operation(&key)?;
+    keys.keep(material, Arc::new(PreparedKey::Public(key)));
+    Ok(())
+}
+
+/// As [`public`], for a private key.
+fn crt(
+    material: &KeyMaterial<'_>,
+    parts: &CrtKey<'_>,
+    keys: &dyn KeyStore,
+    operation: impl FnOnce(&PrivateKey) -> Result<(), OperandError>,
+) -> Result<(), OperandError> {
+    if let Some(found) = keys.find(material)
+        && let PreparedKey::Crt(key) = &*found
+    {
+        return operation(key);
+    }
+    let key = PrivateKey::import(parts)?;
+    operation(&key)?;
+    keys.keep(material, Arc::new(PreparedKey::Crt(key)));
+    Ok(())
 }
 
 /// The code for operands that cannot be computed with (card spec 2.3). A failure of the library

@@ -5,6 +5,7 @@ use arch::{ApType, Apqi, CardMode, HwInfo};
 
 use crate::accelerator;
 use crate::error_reply::{self, ReplyCode};
+use crate::keys::{KeyStore, NoKeys};
 use crate::reply::Reply;
 
 /// The longest message that a card takes or gives, in bytes: its ML field times 4096.
@@ -83,8 +84,15 @@ impl Card {
     /// CCA and EP11 cards are not modelled yet: they refuse every message as malformed, which Linux
     /// reports to the requester as EINVAL without retrying and without taking the queue offline.
     pub fn process(&self, request: &Request<'_>, reply: &mut Reply) {
+        self.process_with(request, &NoKeys, reply);
+    }
+
+    /// As [`process`](Self::process), with the prepared keys of whoever sent the message.
+    pub fn process_with(&self, request: &Request<'_>, keys: &dyn KeyStore, reply: &mut Reply) {
         match self.mode {
-            CardMode::Accelerator => accelerator::process(self.functions(), request.message, reply),
+            CardMode::Accelerator => {
+                accelerator::process(self.functions(), request.message, keys, reply);
+            }
             CardMode::Cca | CardMode::Ep11 => error_reply::encode(ReplyCode::Malformed, reply),
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! The crate knows neither queues nor guests: a request carries the usage domain that it addresses
 //! and nothing else about where it came from. It does no I/O, reads no clock and keeps no state
-//! between requests. Whatever bytes a guest sends, the answer is a well-formed message and never a
+//! between requests but the prepared keys that its caller has for it. The random numbers that blind private keys are OpenSSL's. Whatever bytes a guest sends, the answer is a well-formed message and never a
 //! panic. Sections named in the documentation ("card spec 2.1") are those of the project's
 //! specification of Crypto Express messages.
 //!
@@ -24,6 +24,7 @@
 //! | [`reply`] | [`Reply`], the buffer in which replies are built |
 //! | [`redact`] | which bytes of a message may be shown |
 //! | [`mod@reference`] | OpenSSL asked directly, to compare with |
+//! | [`keys`] | prepared keys, kept for one owner's next requests |
 //! | [`crypto`] | big-number arithmetic; the only code that names OpenSSL |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod card;
 pub mod crypto;
 pub mod error_reply;
 pub mod identity;
+pub mod keys;
 pub mod redact;
 pub mod reference;
 pub mod reply;

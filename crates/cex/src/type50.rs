@@ -84,14 +84,20 @@ impl KeyBlock {
         Self::ALL.into_iter().find(|block| block.code() == code)
     }
 
+    /// Length of the operands that make the key, in bytes: all but the message, which is the last.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::ModExpo(size) => 2 * size.field_len(),
+            Self::Crt(size) => 5 * size.prime_len(),
+        }
+    }
+
     /// Length of the whole request in bytes.
     #[must_use]
     pub const fn message_len(self) -> usize {
-        OPERANDS_AT
-            + match self {
-                Self::ModExpo(size) => 3 * size.field_len(),
-                Self::Crt(size) => 5 * size.prime_len() + size.field_len(),
-            }
+        let (Self::ModExpo(size) | Self::Crt(size)) = self;
+        OPERANDS_AT + self.key_len() + size.field_len()
     }
 }
 

@@ -214,7 +214,7 @@ fn without_its_facility_bit_a_large_operation_does_not_exist() {
         }
         .encode();
         for functions in [0, MEX_4K, CRT_4K, MEX_4K | CRT_4K] {
-            cex::accelerator::process(functions, &message, &mut reply);
+            cex::accelerator::process(functions, &message, &cex::keys::NoKeys, &mut reply);
             let exists = match block {
                 KeyBlock::ModExpo(SizeClass::Bits4096) => functions & MEX_4K != 0,
                 KeyBlock::Crt(SizeClass::Bits4096) => functions & CRT_4K != 0,

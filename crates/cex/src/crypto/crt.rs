@@ -1,15 +1,21 @@
 //! The private operation in CRT form.
 //!
 //! ```text
-//!   import --- the parts belong to a key with a short e ---> Consistent: OpenSSL's RSA, blinded
+//!   import --- the parts belong to a key with a short e ---> used once:  the formula, blinded
+//!      |                                                     used again: OpenSSL's RSA, blinded
 //!      |                                                         | result ^ e != message
 //!      |                                                         v
 //!      +------ any other parts ----------------------------> the formula, constant time
 //! ```
 //! A request carries p, q, dp, dq and u and no public exponent. For a real key it follows: e is the
-//! inverse of dp modulo p - 1, and being short it must also fit dq. OpenSSL then computes both halves
-//! side by side, blinds the message with a random number, and checks its result, which defeats an
-//! attacker who can disturb one half.
+//! inverse of dp modulo p - 1, and being short it must also fit dq. Nearly every key has one of three, which
+//! are tried before anything is inverted.
+//!
+//! With e the message is blinded by a random number, and the result is checked, which defeats an attacker
+//! who can disturb one half. For the first use of a key that is done here ([`blinding`](super)): whoever sends
+//! another key with each request would wait longer for OpenSSL's preparations (its blinding inverts a number of full
+//! length) than for the operation. At the second use OpenSSL's own RSA is prepared, which from then on
+//! computes both halves side by side with everything ready.
 //!
 //! Parts that are no key have a result too, by the formula of the card spec. It is computed without
 //! blinding (which needs e) in constant time: exponents, primes and intermediate values are
@@ -20,27 +26,40 @@
 //! each other and are no primes either way may come out: the formula's result, or another number
 //! whose power by e is the message.
 //!
-//! Which of the two ways is taken, and e, are no secrets.
+//! Which of the ways is taken, and e, are no secrets.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use openssl::bn::{BigNum, BigNumContext, BigNumContextRef, BigNumRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
+use zeroize::Zeroizing;
 
+use super::blinding::Blinding;
 use super::secret::SecretNumber;
 use super::{OperandError, check_reduced, store};
-use crate::type50::CrtKey;
+use crate::type50::{CrtKey, SizeClass};
 
 /// Longest public exponent in bits that a consistent key may have.
 const MAX_PUBLIC_BITS: i32 = 64;
+/// Public exponents that are tried before one is computed.
+const COMMON_EXPONENTS: [u32; 3] = [65537, 3, 17];
+/// The longest modulus in bytes of any key block.
+const LONGEST: usize = SizeClass::Bits4096.field_len();
 
-/// A private key in CRT form, ready for use. Importing costs about as much as using it once at 2048
-/// bits, so whoever expects the key again keeps it.
+/// A private key in CRT form, ready for use. Whoever expects the key again keeps it: from the second use
+/// on it is as fast as OpenSSL's own keys.
 pub struct PrivateKey {
     parts: Parts,
     /// p times q. OpenSSL makes no difference between public and secret moduli here.
-    modulus: BigNum,
-    consistent: Option<Consistent>,
+    modulus: SecretNumber,
+    /// Public exponent, if the parts belong to a key that has a short one.
+    e: Option<BigNum>,
+    used: AtomicBool,
+    /// Made at the second use; `None` in it when OpenSSL does not take the key.
+    prepared: OnceLock<Option<Prepared>>,
 }
 
 /// The numbers of a request.
@@ -52,12 +71,8 @@ struct Parts {
     u: SecretNumber,
 }
 
-/// The same key as OpenSSL takes it.
-struct Consistent {
-    rsa: Rsa<Private>,
-    /// Public exponent.
-    e: BigNum,
-}
+/// The key as OpenSSL takes it, with Montgomery contexts and blinding.
+struct Prepared(Rsa<Private>);
 
 impl PrivateKey {
     /// Takes the parts of a key, whatever they are, as long as p and q are odd.
@@ -77,16 +92,15 @@ impl PrivateKey {
             return Err(OperandError::BadPrime);
         }
         let mut context = BigNumContext::new_secure()?;
-        let mut modulus = BigNum::new()?;
+        let mut modulus = SecretNumber::variable_time()?;
         modulus.checked_mul(&parts.p, &parts.q, &mut context)?;
-        let consistent = match parts.public_exponent(&mut context)? {
-            Some(e) => Some(Consistent::new(key, &modulus, e)?),
-            None => None,
-        };
+        let e = parts.public_exponent(&mut context)?;
         Ok(Self {
             parts,
             modulus,
-            consistent,
+            e,
+            used: AtomicBool::new(false),
+            prepared: OnceLock::new(),
         })
     }
 
@@ -99,14 +113,56 @@ impl PrivateKey {
     /// # Errors
     /// A message that is not less than p q, or OpenSSL's failure. `result` is then undefined.
     pub fn apply(&self, message: &[u8], result: &mut [u8]) -> Result<(), OperandError> {
-        let c = SecretNumber::from_be_bytes(message)?;
-        check_reduced(&c, &self.modulus)?;
-        if let Some(consistent) = &self.consistent
-            && consistent.apply(&c, message, &self.modulus, result)?
+        if let Some(prepared) = self.prepared()
+            && prepared.apply(message, result)
         {
             return Ok(());
         }
-        Ok(self.parts.formula(&c, result)?)
+        let c = SecretNumber::from_be_bytes(message)?;
+        check_reduced(&c, &self.modulus)?;
+        let mut context = BigNumContext::new_secure()?;
+        let blinded = match &self.e {
+            Some(e) => self.blinded(&c, e, &mut context)?,
+            None => None,
+        };
+        let number = match blinded {
+            Some(number) => number,
+            None => self.parts.formula(&c, &mut context)?,
+        };
+        store(&number, result);
+        Ok(())
+    }
+
+    /// OpenSSL's key, from the second use on.
+    fn prepared(&self) -> Option<&Prepared> {
+        let e = self.e.as_ref()?;
+        if !self.used.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        self.prepared
+            .get_or_init(|| Prepared::new(&self.parts, &self.modulus, e).ok())
+            .as_ref()
+    }
+
+    /// The private operation on a blinded message; `None` if the power of the result by e is not the
+    /// message.
+    fn blinded(
+        &self,
+        c: &SecretNumber,
+        e: &BigNumRef,
+        context: &mut BigNumContextRef,
+    ) -> Result<Option<SecretNumber>, ErrorStack> {
+        let Some(blinding) = Blinding::draw(&self.modulus, e, context)? else {
+            return Ok(None);
+        };
+        let mut masked = SecretNumber::zero()?;
+        masked.mod_mul(c, &blinding.factor, &self.modulus, context)?;
+        let root = self.parts.formula(&masked, context)?;
+        let mut result = SecretNumber::variable_time()?;
+        result.mod_mul(&root, &blinding.inverse, &self.modulus, context)?;
+        let mut power = SecretNumber::variable_time()?;
+        power.mod_exp(&result, e, &self.modulus, context)?;
+        Ok(power.ucmp(c).is_eq().then_some(result))
     }
 }
 
@@ -123,82 +179,96 @@ impl Parts {
             return Ok(None);
         }
         let [p1, q1] = [predecessor(&self.p)?, predecessor(&self.q)?];
+        if p1.num_bits() == 0 || q1.num_bits() == 0 {
+            return Ok(None);
+        }
+        let mut inverts_both = |e: &BigNumRef, context: &mut BigNumContextRef| {
+            for (exponent, order) in [(&self.dp, &p1), (&self.dq, &q1)] {
+                scratch.mod_mul(e, exponent, order, context)?;
+                if !is_one(&scratch) {
+                    return Ok::<_, ErrorStack>(false);
+                }
+            }
+            Ok(true)
+        };
+        for common in COMMON_EXPONENTS {
+            let e = BigNum::from_u32(common)?;
+            if inverts_both(&e, context)? {
+                return Ok(Some(e));
+            }
+        }
         let mut e = BigNum::new()?;
-        // It fails when there is no inverse, and also for p = 1.
-        if e.mod_inverse(&self.dp, &p1, context).is_err() || e.num_bits() > MAX_PUBLIC_BITS {
-            return Ok(None);
-        }
-        if q1.num_bits() == 0 {
-            return Ok(None);
-        }
-        scratch.mod_mul(&e, &self.dq, &q1, context)?;
-        Ok((is_one(&scratch) && e.num_bits() > 1).then_some(e))
+        let fits = e.mod_inverse(&self.dp, &p1, context).is_ok()
+            && (2..=MAX_PUBLIC_BITS).contains(&e.num_bits())
+            && inverts_both(&e, context)?;
+        Ok(fits.then_some(e))
     }
 
     /// The formula of the card spec.
-    fn formula(&self, c: &BigNumRef, result: &mut [u8]) -> Result<(), ErrorStack> {
-        let mut context = BigNumContext::new_secure()?;
-        let m1 = reduced_power(c, &self.dp, &self.p, &mut context)?;
-        let m2 = reduced_power(c, &self.dq, &self.q, &mut context)?;
+    fn formula(
+        &self,
+        c: &SecretNumber,
+        context: &mut BigNumContextRef,
+    ) -> Result<SecretNumber, ErrorStack> {
+        let m1 = reduced_power(c, &self.dp, &self.p, context)?;
+        let m2 = reduced_power(c, &self.dq, &self.q, context)?;
         let mut scratch = SecretNumber::zero()?;
         let mut difference = SecretNumber::zero()?;
         let mut h = SecretNumber::zero()?;
         // m1 + p - (m2 mod p) lies in 1..2p: never negative, whatever the key.
-        scratch.nnmod(&m2, &self.p, &mut context)?;
+        scratch.nnmod(&m2, &self.p, context)?;
         difference.checked_add(&m1, &self.p)?;
         h.checked_sub(&difference, &scratch)?;
-        difference.mod_mul(&h, &self.u, &self.p, &mut context)?;
-        scratch.checked_mul(&difference, &self.q, &mut context)?;
+        difference.mod_mul(&h, &self.u, &self.p, context)?;
+        scratch.checked_mul(&difference, &self.q, context)?;
         h.checked_add(&scratch, &m2)?;
-        store(&h, result)
+        Ok(h)
     }
 }
 
-impl Consistent {
-    fn new(key: &CrtKey<'_>, modulus: &BigNumRef, e: BigNum) -> Result<Self, ErrorStack> {
-        let part = SecretNumber::given_away;
+impl Prepared {
+    fn new(parts: &Parts, modulus: &BigNumRef, e: &BigNumRef) -> Result<Self, ErrorStack> {
         // OpenSSL uses d only when its check of the CRT result has failed. What it answers then is
         // thrown away, so any number will do.
         let d = BigNum::from_u32(1)?;
-        let rsa = Rsa::from_private_components(
+        Ok(Self(Rsa::from_private_components(
             modulus.to_owned()?,
             e.to_owned()?,
             d,
-            part(key.p)?,
-            part(key.q)?,
-            part(key.dp)?,
-            part(key.dq)?,
-            part(key.u)?,
-        )?;
-        Ok(Self { rsa, e })
+            parts.p.given_away()?,
+            parts.q.given_away()?,
+            parts.dp.given_away()?,
+            parts.dq.given_away()?,
+            parts.u.given_away()?,
+        )?))
     }
 
-    /// Computes into `result`; `c` is `message` as a number, below the modulus. Returns whether the
-    /// power of the result by e is the message.
-    fn apply(
-        &self,
-        c: &BigNumRef,
-        message: &[u8],
-        modulus: &BigNumRef,
-        result: &mut [u8],
-    ) -> Result<bool, ErrorStack> {
-        let width = self.rsa.size() as usize;
-        // The message is below the modulus: what is cut off, if anything, is zeros.
-        let message = &message[message.len().saturating_sub(width)..];
-        let (padding, field) = result.split_at_mut(result.len().saturating_sub(width));
-        padding.fill(0);
-        if self
-            .rsa
-            .private_decrypt(message, field, Padding::NONE)
-            .is_err()
-        {
-            // Primes that are none can have no blinding, for one. The formula decides.
-            return Ok(false);
+    /// Computes into `result`. Returns whether that was possible and the power of the result by e is the
+    /// message; whatever else there is to say about the operands is for the caller to find out.
+    fn apply(&self, message: &[u8], result: &mut [u8]) -> bool {
+        let width = self.0.size() as usize;
+        let mut check = Zeroizing::new([0; LONGEST]);
+        if width > result.len() || width > LONGEST {
+            return false;
         }
-        let root = SecretNumber::variable_time_from(field)?;
-        let mut power = SecretNumber::variable_time()?;
-        power.mod_exp(&root, &self.e, modulus, &mut *BigNumContext::new_secure()?)?;
-        Ok(power.ucmp(c).is_eq())
+        let (zeros, message) = message.split_at(message.len().saturating_sub(width));
+        let (padding, field) = result.split_at_mut(result.len() - width);
+        padding.fill(0);
+        // Primes that are none can have no blinding, for one.
+        if zeros.iter().any(|byte| *byte != 0)
+            || self
+                .0
+                .private_decrypt(message, field, Padding::NONE)
+                .is_err()
+            || self
+                .0
+                .public_encrypt(field, &mut *check, Padding::NONE)
+                .is_err()
+        {
+            return false;
+        }
+        let (above, power) = check[..width].split_at(width - message.len());
+        above.iter().all(|byte| *byte == 0) && power == message
     }
 }
 
@@ -265,7 +335,7 @@ mod tests {
         // 11 * 5 with e = 3: dp = 7, dq = 3, u = 9; and with 5 in front: u = 1.
         for parts in [[11, 5, 7, 3, 9], [5, 11, 3, 7, 1]] {
             let key = key(&parts);
-            assert!(key.consistent.is_some());
+            assert!(key.e.is_some());
             for c in 0..55 {
                 assert_eq!(apply(&key, c), formula(c, &parts), "{c}");
             }
@@ -280,7 +350,7 @@ mod tests {
             [1, 1, 0, 0, 0],
         ] {
             let key = key(&parts);
-            assert!(key.consistent.is_none(), "{parts:?}");
+            assert!(key.e.is_none(), "{parts:?}");
             for c in 0..u32::from(parts[0]) * u32::from(parts[1]) {
                 assert_eq!(apply(&key, c), formula(c, &parts), "{parts:?} {c}");
             }
@@ -291,13 +361,94 @@ mod tests {
     fn composites_that_fit_give_the_formula_or_a_root() {
         let parts = [15, 11, 5, 7, 11];
         let key = key(&parts);
-        assert!(key.consistent.is_some());
+        assert!(key.e.is_some());
         for c in 0..165 {
             let result = apply(&key, c);
             assert!(
                 result == formula(c, &parts) || power(result, 3, 165) == c,
                 "{c}"
             );
+        }
+    }
+
+    /// A key of `bits` bits with this exponent.
+    fn real_key(bits: u32, e: u32) -> Rsa<Private> {
+        Rsa::generate_with_e(bits, &BigNum::from_u32(e).unwrap()).unwrap()
+    }
+
+    fn parts_of(rsa: &Rsa<Private>) -> [Vec<u8>; 5] {
+        let parts = [rsa.p(), rsa.q(), rsa.dmp1(), rsa.dmq1(), rsa.iqmp()];
+        parts.map(|part| part.unwrap().to_vec())
+    }
+
+    fn imported(parts: &[Vec<u8>; 5]) -> PrivateKey {
+        let [p, q, dp, dq, u] = parts;
+        PrivateKey::import(&CrtKey { p, q, dp, dq, u }).unwrap()
+    }
+
+    #[test]
+    fn every_use_of_a_key_gives_what_openssl_gives() {
+        // Tried, and computed.
+        for e in [65537, 3, 17, 37, 0xffff_fffb] {
+            for bits in [512, 1024, 2048] {
+                let rsa = real_key(bits, e);
+                let key = imported(&parts_of(&rsa));
+                assert_eq!(key.e.as_ref(), Some(&BigNum::from_u32(e).unwrap()));
+                let size = rsa.size() as usize;
+                for fill in [0, 1, 0x5a, 0x7f] {
+                    let mut message = vec![fill; size];
+                    message[0] = 0;
+                    let [mut expected, mut result] = [vec![0; size], vec![0xff; size + 8]];
+                    rsa.private_decrypt(&message, &mut expected, Padding::NONE)
+                        .unwrap();
+                    // With its leading zeros, without, and with more than the modulus has.
+                    let longer = [&[0; 8][..], &message].concat();
+                    for message in [&message[..], &message[1..], &longer] {
+                        key.apply(message, &mut result).unwrap();
+                        assert_eq!(result[..8], [0; 8]);
+                        assert_eq!(result[8..], expected);
+                    }
+                }
+                assert!(key.prepared.get().is_some_and(Option::is_some));
+                let modulus = rsa.n().to_vec();
+                let refused = key.apply(&modulus, &mut vec![0; size]);
+                assert!(matches!(refused, Err(OperandError::NotReduced)));
+                let refused = key.apply(&[&[1], &modulus[..]].concat(), &mut vec![0; size]);
+                assert!(matches!(refused, Err(OperandError::NotReduced)));
+            }
+        }
+    }
+
+    /// Half of the result is wrong: what comes out must not be OpenSSL's or the blinded result, of which
+    /// somebody who knows the right one would get a factor of the modulus.
+    #[test]
+    fn a_result_that_does_not_verify_is_never_given_away() {
+        let rsa = real_key(1024, 65537);
+        let mut parts = parts_of(&rsa);
+        let good = imported(&parts);
+        // Another exponent for one half that still is a key's part for the first prime alone.
+        let last = parts[3].last_mut().unwrap();
+        *last ^= 2;
+        let disturbed = PrivateKey {
+            e: good.e,
+            modulus: good.modulus,
+            parts: imported(&parts).parts,
+            used: AtomicBool::new(false),
+            prepared: OnceLock::new(),
+        };
+        let message = [0x11; 127];
+        let mut context = BigNumContext::new().unwrap();
+        let c = SecretNumber::from_be_bytes(&message).unwrap();
+        let e = disturbed.e.as_ref().unwrap();
+        assert!(disturbed.blinded(&c, e, &mut context).unwrap().is_none());
+        let prepared = Prepared::new(&disturbed.parts, &disturbed.modulus, e).unwrap();
+        assert!(!prepared.apply(&message, &mut [0; 128]));
+        // By the formula then, at each use.
+        let formula = disturbed.parts.formula(&c, &mut context).unwrap();
+        for _ in 0..3 {
+            let mut result = [0xff; 128];
+            disturbed.apply(&message, &mut result).unwrap();
+            assert_eq!(BigNum::from_slice(&result).unwrap(), **formula);
         }
     }
 }

@@ -33,12 +33,24 @@ impl SecretNumber {
         Ok(Self(number))
     }
 
-    /// A number to give away to OpenSSL, which then erases it.
-    pub(crate) fn given_away(bytes: &[u8]) -> Result<BigNum, ErrorStack> {
-        let mut number = BigNum::new_secure()?;
-        number.set_const_time();
-        number.copy_from_slice(bytes)?;
+    /// The same number, to be computed with as of [`variable_time`](Self::variable_time).
+    pub(crate) fn in_variable_time(&self) -> Result<Self, ErrorStack> {
+        let mut number = Self::variable_time()?;
+        // OpenSSL's copy takes over no flag that a number has for its timing.
+        number.lshift(&self.0, 0)?;
         Ok(number)
+    }
+
+    /// A copy to give away to OpenSSL, which then erases it.
+    pub(crate) fn given_away(&self) -> Result<BigNum, ErrorStack> {
+        let mut number = self.0.to_owned()?;
+        number.set_const_time();
+        Ok(number)
+    }
+
+    /// The number, for OpenSSL to keep: as a *secure* number it is erased when it is freed.
+    pub(crate) fn into_inner(self) -> Result<BigNum, ErrorStack> {
+        self.0.to_owned()
     }
 
     /// The number in big-endian bytes; leading zeros do not matter.
