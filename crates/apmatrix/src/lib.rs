@@ -8,6 +8,7 @@
 //! | [`admin`] | a tree seen through its files |
 //! | `explain` | why a queue or a mediated device is as it is, from the tree's files alone |
 //! | [`control`] | the control socket's protocol |
+//! | `cpu_clock` | the time that a thread has spent on a CPU |
 //! | [`namespace`] | where the tree is visible |
 //! | [`rundir`] | directories of an instance |
 //! | [`scenario`] | files of faults with times |
@@ -22,6 +23,7 @@
 pub mod admin;
 mod bench;
 pub mod control;
+mod cpu_clock;
 mod daemon;
 mod demo;
 mod emulator;

@@ -66,6 +66,13 @@ impl Machine {
         }
     }
 
+    /// The guest that has a queue now; `None` for the host, and for a queue that the partition does not
+    /// have.
+    #[must_use]
+    pub fn owner(&self, apqn: Apqn) -> Option<GuestId> {
+        self.queue(apqn)?.owner()
+    }
+
     /// Requests that reached the card of this number since the machine was made, through all queues.
     #[must_use]
     pub fn card_requests(&self, apid: Apid) -> u64 {

@@ -183,6 +183,11 @@ impl Queue {
         }
     }
 
+    /// The guest that has the queue; `None` for the host.
+    pub(crate) fn owner(&self) -> Option<GuestId> {
+        lock(&self.state).guest()
+    }
+
     pub(crate) fn load(&self) -> QueueLoad {
         lock(&self.state).load()
     }

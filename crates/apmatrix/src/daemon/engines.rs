@@ -3,6 +3,11 @@
 //! A queue that accepts a request rings the doorbell; an engine then takes the request out of the
 //! queue, computes on private memory without any lock, and posts the reply. A panic in a card model
 //! check-stops that card, as the architecture would have it, and the engine goes on.
+//!
+//! There is one engine per core for the whole machine. Which queue is next is decided by what guests and
+//! queues have cost so far ([`fair`](super::fair)), so each turn is measured: the CPU time of the engine's
+//! own thread, which does not run while others do. The clock is read once per turn, after the reply has
+//! been posted; what an engine does between two turns counts to the second.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +20,7 @@ use machine::{Machine, Ran, Scratch};
 use super::alerts::Alerts;
 use super::faults::{Due, FaultTimer};
 use super::ready::Ready;
+use crate::cpu_clock::CpuClock;
 
 /// Starts one engine per core for the queues that ring at `ready`. They end with the process.
 ///
@@ -47,8 +53,10 @@ fn run(
     broken: &dyn Fn(Apid),
 ) {
     let mut scratch = Scratch::new();
+    let mut clock = CpuClock::start();
     loop {
-        let apqn = ready.next();
+        let turn = ready.next(|apqn| machine.owner(apqn));
+        let apqn = turn.apqn();
         // The other engines may help with what the queue has besides.
         if machine.counters(apqn).load.waiting > 1 {
             ready.ring(apqn);
@@ -72,5 +80,6 @@ fn run(
                 broken(apqn.apid);
             }
         }
+        ready.done(&turn, clock.lap());
     }
 }

@@ -19,6 +19,7 @@ mod console_server;
 mod control;
 mod desk;
 mod engines;
+mod fair;
 mod faults;
 mod hmc;
 #[cfg(test)]

@@ -1,18 +1,26 @@
-//! The queues that have work for an engine, each at most once, in turn.
+//! The queues that have work for an engine, each at most once.
 //!
 //! ```text
-//!   NQAP -- ring --> [ 05.0004 | 06.0004 | ... ] -- next --> engine
-//!                         ^                                     |
-//!                         +-- again, at the end, if it has more -+
+//!   NQAP -- ring --> [ rung: 05.0004, ... ] --> schedule -- next --> engine
+//!                          ^                      ^                     |
+//!                          |                      +---- done, cost -----+
+//!                          +-- again, if it has more work --------------+
 //! ```
-//! A guest decides how often it rings: it may enqueue and reset without end. Because a queue stands in
-//! the list only once, that costs it its own turn and nobody else's, and the list never has more places
-//! than there are queues.
+//! A guest decides how often it rings: it may enqueue and reset without end. Because a queue stands
+//! here only once, that costs it its own turn and nobody else's, and there are never more places than
+//! queues. In which order they have their turns is [`fair`](super::fair)'s.
+//!
+//! Whose a queue is, is asked when an engine looks at it, not by who rings. The lock here is taken by
+//! whoever holds none, and under it only the machine's own.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arch::Apqn;
+use machine::GuestId;
+
+use super::fair::{Schedule, Turn};
 
 /// The list; clones are the same list.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +34,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct List {
-    waiting: VecDeque<Apqn>,
-    /// A bit for each queue number that stands in `waiting`.
+    /// Queues that no engine has looked at since they rang.
+    rung: VecDeque<Apqn>,
+    schedule: Schedule,
+    /// A bit for each queue number that stands in `rung` or waits in `schedule`.
     there: Bits,
 }
 
@@ -61,28 +71,48 @@ impl Bits {
     }
 }
 
+impl List {
+    /// The queue whose turn it is. It may ring again from now on.
+    fn take(&mut self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Option<Turn> {
+        while let Some(apqn) = self.rung.pop_front() {
+            self.schedule.add(apqn, owner(apqn));
+        }
+        let turn = self.schedule.next()?;
+        self.there.clear(turn.apqn());
+        Some(turn)
+    }
+}
+
 impl Ready {
     /// A queue has work. It waits for nobody.
     pub(crate) fn ring(&self, apqn: Apqn) {
-        let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.lock();
         if list.there.set(apqn) {
-            list.waiting.push_back(apqn);
+            list.rung.push_back(apqn);
             drop(list);
             self.0.rung.notify_one();
         }
     }
 
-    /// Waits for the next queue that has work. It may ring again from now on.
-    pub(crate) fn next(&self) -> Apqn {
-        let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the queue whose turn it is; `owner` says whose a queue is.
+    pub(crate) fn next(&self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Turn {
+        let mut list = self.lock();
         loop {
-            if let Some(apqn) = list.waiting.pop_front() {
-                list.there.clear(apqn);
-                return apqn;
+            if let Some(turn) = list.take(&owner) {
+                return turn;
             }
             let woken = self.0.rung.wait(list);
             list = woken.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// A turn is over; `cost` is the time on a CPU that it took.
+    pub(crate) fn done(&self, turn: &Turn, cost: Duration) {
+        self.lock().schedule.done(turn, cost);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,16 +124,40 @@ mod tests {
     fn a_queue_that_rings_without_end_has_one_place() {
         let ready = Ready::default();
         let (loud, quiet) = (Apqn::new(5, 4), Apqn::new(255, 255));
+        let owner = |apqn: Apqn| Some(GuestId(apqn.apid.0.into()));
+        let next = || {
+            let turn = ready.next(owner);
+            ready.done(&turn, Duration::from_micros(1));
+            turn.apqn()
+        };
         for _ in 0..100_000 {
             ready.ring(loud);
         }
         ready.ring(quiet);
         ready.ring(loud);
-        assert_eq!([ready.next(), ready.next()], [loud, quiet]);
+        assert_eq!([next(), next()], [loud, quiet]);
         ready.ring(loud);
-        assert_eq!(ready.next(), loud);
+        assert_eq!(next(), loud);
         let list = ready.0.list.lock().unwrap();
-        assert!(list.waiting.is_empty());
+        assert!(list.rung.is_empty());
         assert!(list.there.0.iter().all(|word| *word == 0));
+    }
+
+    #[test]
+    fn a_queue_that_changes_hands_is_paid_for_by_its_new_owner() {
+        let ready = Ready::default();
+        let (shared, other, third) = (Apqn::new(5, 4), Apqn::new(6, 4), Apqn::new(7, 4));
+        // As long as somebody works, what was got is not forgotten.
+        ready.ring(third);
+        let _working = ready.next(|_| Some(GuestId(3)));
+        ready.ring(shared);
+        let turn = ready.next(|_| Some(GuestId(1)));
+        ready.done(&turn, Duration::from_secs(1));
+        // The queue is guest 2's now, which has got nothing yet; guest 1 has another queue.
+        let owner = |apqn: Apqn| Some(GuestId(if apqn == shared { 2 } else { 1 }));
+        ready.ring(other);
+        ready.ring(shared);
+        let turns = [ready.next(owner), ready.next(owner)];
+        assert_eq!(turns.map(|turn| turn.apqn()), [shared, other]);
     }
 }
