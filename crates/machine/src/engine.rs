@@ -115,7 +115,9 @@ impl Machine {
         if faults.panics() {
             queue.card().fail(&request);
         }
-        queue.card().process(&request, &mut scratch.reply);
+        queue
+            .card()
+            .process_with(&request, &queue.keys(&job), &mut scratch.reply);
         faults.spoil(&mut scratch.reply);
         let ran = if faults.drops() {
             let more = queue.lose(job);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arch::Apqn;
 use cex::Card;
+use cex::keys::HashKey;
 
 use crate::partition::{AdapterConfig, PartitionConfig};
 use crate::queue::Queue;
@@ -19,10 +20,15 @@ pub(crate) struct Hardware {
     /// Requests that reached a card, by queue number. Numbers that are gone keep their count, so
     /// that a count never falls; there are at most 65536.
     reached: BTreeMap<Apqn, Arc<AtomicU64>>,
+    /// Of which each queue gets its own; `None` keeps no keys.
+    secret: Option<HashKey>,
+    /// Queues that there ever were.
+    made: u64,
 }
 
 impl Hardware {
-    pub(crate) fn new(config: PartitionConfig) -> Self {
+    /// `secret` is for the prepared keys of the queues' owners.
+    pub(crate) fn new(config: PartitionConfig, secret: Option<HashKey>) -> Self {
         let mut hardware = Self {
             config: PartitionConfig {
                 qci: config.qci,
@@ -30,6 +36,8 @@ impl Hardware {
             },
             queues: BTreeMap::new(),
             reached: BTreeMap::new(),
+            secret,
+            made: 0,
         };
         hardware.change_to(config);
         hardware
@@ -68,7 +76,10 @@ impl Hardware {
                 self.queues.entry(apqn).or_insert_with(|| {
                     let card = Card::new(adapter.ap_type, adapter.mode);
                     let reached = Arc::clone(self.reached.entry(apqn).or_default());
-                    Arc::new(Queue::new(apqn, card, condition(adapter), reached))
+                    self.made += 1;
+                    let hash_key = self.secret.map(|secret| secret.derive(self.made));
+                    let condition = condition(adapter);
+                    Arc::new(Queue::new(apqn, card, condition, reached, hash_key))
                 });
             }
         }

@@ -39,6 +39,7 @@ mod engine;
 pub mod faults;
 mod guests;
 mod hardware;
+mod keys;
 mod message;
 pub mod partition;
 mod queue;
@@ -54,6 +55,7 @@ use std::sync::Arc;
 use arch::{Apcb, Apid, Apqn, CrycbFormat, Facilities, Instruction, Outcome, QciBlock, QciFlags};
 use arch::{QueueStatus, ResponseCode};
 use cex::Card;
+use cex::keys::HashKey;
 
 use crate::guests::{Guest, shared_queue};
 use crate::hardware::Hardware;
@@ -133,17 +135,39 @@ pub enum SetMasksError {
 }
 
 impl Machine {
-    /// A machine with this hardware. `doorbell` is rung whenever a queue got a request.
+    /// A machine with this hardware, which keeps no keys. `doorbell` is rung whenever a queue got a
+    /// request.
     ///
     /// # Errors
     /// A number in the configuration that is out of range.
     pub fn new(config: &PartitionConfig, doorbell: Doorbell) -> Result<Self, ConfigError> {
+        Self::with_secret(config, doorbell, None)
+    }
+
+    /// As [`new`](Self::new); queues keep the prepared keys of their owners until a reset or revoke, found
+    /// by a hash under `secret`, which is random.
+    ///
+    /// # Errors
+    /// A number in the configuration that is out of range.
+    pub fn keeping_keys(
+        config: &PartitionConfig,
+        doorbell: Doorbell,
+        secret: HashKey,
+    ) -> Result<Self, ConfigError> {
+        Self::with_secret(config, doorbell, Some(secret))
+    }
+
+    fn with_secret(
+        config: &PartitionConfig,
+        doorbell: Doorbell,
+        secret: Option<HashKey>,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
             doorbell,
             qci: config.qci,
             control: Mutex::default(),
-            hardware: RwLock::new(Hardware::new(config.clone())),
+            hardware: RwLock::new(Hardware::new(config.clone(), secret)),
         })
     }
 

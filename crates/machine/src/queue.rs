@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arch::{Apqn, Instruction, Outcome};
 use cex::Card;
+use cex::keys::HashKey;
 
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
 use crate::faults::{FaultId, Faults, Hit, Mnemonic, RequestFaults, Ticket, Withheld};
+use crate::keys::OwnerKeys;
 use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +25,8 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     faults: Faults,
     withheld: Withheld,
+    /// With what the owner's keys are hashed; `None` keeps no keys.
+    hash_key: Option<HashKey>,
 }
 
 impl Queue {
@@ -31,6 +35,7 @@ impl Queue {
         card: Card,
         condition: Condition,
         reached: Arc<AtomicU64>,
+        hash_key: Option<HashKey>,
     ) -> Self {
         Self {
             apqn,
@@ -39,6 +44,7 @@ impl Queue {
             state: Mutex::new(State::new(card.hw_info(), condition)),
             faults: Faults::default(),
             withheld: Withheld::default(),
+            hash_key,
         }
     }
 
@@ -121,6 +127,11 @@ impl Queue {
             RequestFaults::default()
         };
         Some((job, faults))
+    }
+
+    /// The prepared keys for a job of this queue.
+    pub(crate) const fn keys<'q>(&'q self, job: &'q Job) -> OwnerKeys<'q> {
+        OwnerKeys::new(&self.state, job, self.hash_key.as_ref())
     }
 
     /// Brings the reply to a job.

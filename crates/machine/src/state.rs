@@ -38,6 +38,8 @@ use arch::instruction::Dequeued;
 use arch::status::StatusFlags;
 use arch::{ApType, AqicControl, HwInfo, Instruction, Outcome, QueueStatus, ResponseCode};
 
+use cex::keys::KeyCache;
+
 use crate::GuestId;
 use crate::message::{MessageBuffer, Pool};
 use crate::slow::{Slow, SlowReset};
@@ -136,6 +138,8 @@ pub(crate) struct State {
     /// Bytes of the first reply that DQAP has delivered already.
     read: usize,
     pool: Pool,
+    /// Prepared keys of the owner's requests.
+    keys: KeyCache,
     interrupts: Option<Interrupts>,
     slow: Slow,
 }
@@ -154,6 +158,7 @@ impl State {
             replies: VecDeque::new(),
             read: 0,
             pool: Pool::new(depth, info.max_message_size()),
+            keys: KeyCache::new(),
             interrupts: None,
             slow: Slow::default(),
         }
@@ -287,6 +292,11 @@ impl State {
         }
     }
 
+    /// The keys that a job may use and add to. An orphan has none: they are another owner's by now.
+    pub(crate) fn keys_of(&mut self, job: &Job) -> Option<&mut KeyCache> {
+        (self.generation == job.generation).then_some(&mut self.keys)
+    }
+
     pub(crate) const fn guest(&self) -> Option<GuestId> {
         self.guest
     }
@@ -330,6 +340,7 @@ impl State {
         self.running = 0;
         self.read = 0;
         self.interrupts = None;
+        self.keys.wipe();
         for held in self.requests.drain(..).chain(self.replies.drain(..)) {
             self.pool.give_back(held.buffer);
         }

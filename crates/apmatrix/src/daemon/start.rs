@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use cex::keys::HashKey;
 use machine::{Doorbell, Machine};
 use matrix::Host;
 
@@ -167,7 +168,12 @@ impl Daemon {
 
 /// Boots the host, or brings it back.
 fn begin(options: &Options, ring: Doorbell) -> Result<(Arc<Machine>, Started)> {
-    let make = |partition: &_| Ok(Arc::new(Machine::new(partition, ring)?));
+    let mut random = [0; 16];
+    // Up to 256 bytes come all at once, or not at all.
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .context("no random numbers")?;
+    let secret = HashKey::new(&random);
+    let make = |partition: &_| Ok(Arc::new(Machine::keeping_keys(partition, ring, secret)?));
     match &options.persistence {
         Persistence::Forgotten(machinery) => {
             let machine = make(&machinery.partition)?;

@@ -12,7 +12,7 @@
 //! are tried before anything is inverted.
 //!
 //! With e the message is blinded by a random number, and the result is checked, which defeats an attacker
-//! who can disturb one half. For the first use of a key that is done here ([`blinding`](super)): whoever sends
+//! who can disturb one half. For the first use of a key that is done here (file `blinding.rs`): whoever sends
 //! another key with each request would wait longer for OpenSSL's preparations (its blinding inverts a number of full
 //! length) than for the operation. At the second use OpenSSL's own RSA is prepared, which from then on
 //! computes both halves side by side with everything ready.

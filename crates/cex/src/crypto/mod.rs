@@ -17,7 +17,7 @@
 //! # Memory
 //!
 //! Secrets are erased on drop, also inside OpenSSL: its temporaries live in a context that is
-//! erased and freed with the request.
+//! erased and freed with the request. What is prepared for the next use of a key is erased with the key.
 
 mod blinding;
 pub mod crt;
@@ -98,6 +98,11 @@ pub fn mod_exp(
 pub fn is_public(exponent: &[u8]) -> bool {
     let leading = exponent.len().saturating_sub(PUBLIC_EXPONENT_LEN);
     exponent[..leading].iter().all(|byte| *byte == 0)
+}
+
+/// Whether the bytes are the same; it takes as long for all bytes of a length.
+pub(crate) fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && openssl::memcmp::eq(a, b)
 }
 
 /// The range check of every operation: the message must be less than the modulus.

@@ -15,7 +15,7 @@ use crate::type50::KeyBlock;
 
 /// How many keys a cache holds at most.
 pub const MAX_KEYS: usize = 32;
-/// How much memory they may take, in bytes: 18 of 4096 bits, 32 of 2048 bits.
+/// How much memory they may take, in bytes: 18 of 4096 bits, 30 of 2048 bits, 32 of 1024.
 pub const MAX_BYTES: usize = 256 * 1024;
 
 /// The prepared keys of one owner. It has no memory while it is empty, and a hit allocates none.

@@ -5,6 +5,7 @@ use core::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
+use crate::crypto;
 use crate::type50::{KeyBlock, OPERANDS_AT};
 
 /// The key of a request, as the bytes that the request holds.
@@ -36,9 +37,7 @@ impl<'m> KeyMaterial<'m> {
 
     /// Whether this is the key of `block` and `bytes`. It takes as long for each key of a key block.
     pub(crate) fn is(&self, block: KeyBlock, bytes: &[u8]) -> bool {
-        self.block == block
-            && self.bytes.len() == bytes.len()
-            && openssl::memcmp::eq(self.bytes, bytes)
+        self.block == block && crypto::is_equal(self.bytes, bytes)
     }
 }
 
@@ -102,7 +101,8 @@ mod tests {
     #[test]
     fn the_key_ends_where_the_message_begins() {
         for block in KeyBlock::ALL {
-            let request: Vec<u8> = (0..block.message_len()).map(|at| (at / 16) as u8).collect();
+            let bytes = (0..=255).cycle();
+            let request: Vec<u8> = bytes.take(block.message_len()).collect();
             let material = KeyMaterial::of(block, &request).unwrap();
             let field = match block {
                 KeyBlock::ModExpo(size) | KeyBlock::Crt(size) => size.field_len(),
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_fingerprints_of_the_published_vector() {
+    fn the_hash_is_siphash_2_4() {
         // SipHash-2-4 of 0, 1, .., 14 under the key 0, 1, .., 15, from the paper's appendix A.
-        let key: [u8; 16] = core::array::from_fn(|at| at as u8);
+        let key = 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f_u128.to_be_bytes();
         let mut hasher = SipHasher24::new_with_key(&key);
         hasher.write(&key[..15]);
         assert_eq!(hasher.finish(), 0xa129_ca61_49be_45e5);
