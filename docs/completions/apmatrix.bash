@@ -76,6 +76,9 @@ _apmatrix() {
             apmatrix__subcmd__bench,admin)
                 cmd="apmatrix__subcmd__bench__subcmd__admin"
                 ;;
+            apmatrix__subcmd__bench,data-path)
+                cmd="apmatrix__subcmd__bench__subcmd__data__subcmd__path"
+                ;;
             apmatrix__subcmd__bench,guest-rsa)
                 cmd="apmatrix__subcmd__bench__subcmd__guest__subcmd__rsa"
                 ;;
@@ -87,6 +90,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__bench__subcmd__help,admin)
                 cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__admin"
+                ;;
+            apmatrix__subcmd__bench__subcmd__help,data-path)
+                cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__data__subcmd__path"
                 ;;
             apmatrix__subcmd__bench__subcmd__help,guest-rsa)
                 cmd="apmatrix__subcmd__bench__subcmd__help__subcmd__guest__subcmd__rsa"
@@ -180,6 +186,9 @@ _apmatrix() {
                 ;;
             apmatrix__subcmd__help__subcmd__bench,admin)
                 cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__admin"
+                ;;
+            apmatrix__subcmd__help__subcmd__bench,data-path)
+                cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__data__subcmd__path"
                 ;;
             apmatrix__subcmd__help__subcmd__bench,guest-rsa)
                 cmd="apmatrix__subcmd__help__subcmd__bench__subcmd__guest__subcmd__rsa"
@@ -486,7 +495,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench)
-            opts="-h --run-dir --help admin guest-rsa latency help"
+            opts="-h --run-dir --help admin data-path guest-rsa latency help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -504,6 +513,24 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__admin)
+            opts="-h --smoke --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__data__subcmd__path)
             opts="-h --smoke --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -540,7 +567,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__help)
-            opts="admin guest-rsa latency help"
+            opts="admin data-path guest-rsa latency help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -554,6 +581,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__help__subcmd__admin)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__bench__subcmd__help__subcmd__data__subcmd__path)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -898,7 +939,7 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__bench)
-            opts="admin guest-rsa latency"
+            opts="admin data-path guest-rsa latency"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -912,6 +953,20 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__help__subcmd__bench__subcmd__admin)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        apmatrix__subcmd__help__subcmd__bench__subcmd__data__subcmd__path)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

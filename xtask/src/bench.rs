@@ -15,9 +15,10 @@ use crate::test::{cache, program};
 pub(crate) fn run(name: &str) -> Result<()> {
     match name {
         "admin" => admin(),
+        "data-path" => data_path(),
         "guest-rsa" => guest_rsa(),
         "latency" => latency(),
-        _ => bail!("there is no benchmark {name}; there are: admin, guest-rsa, latency"),
+        _ => bail!("there is no benchmark {name}; there are: admin, data-path, guest-rsa, latency"),
     }
 }
 
@@ -25,6 +26,14 @@ pub(crate) fn run(name: &str) -> Result<()> {
 fn admin() -> Result<()> {
     sh(&mut cargo(&["build", "--release"]))?;
     sh(Command::new(program()).args(["bench", "admin"]))
+}
+
+/// Requests from guests to cards, beside OpenSSL, sockets and each other.
+fn data_path() -> Result<()> {
+    sh(&mut cargo(&["build", "--release"]))?;
+    sh(Command::new(program())
+        .args(["bench", "data-path"])
+        .env("APMATRIX_IMAGE_DIR", cache().join("image")))
 }
 
 /// How long a request takes in a Linux guest that polls, and in one with adapter interruptions.

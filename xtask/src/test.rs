@@ -18,7 +18,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::sh::{cargo, run as sh, say, target_dir};
-use crate::{fuzz, roots};
+use crate::{fuzz, roots, soak};
 
 /// How long the tests may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +82,7 @@ pub(crate) fn run(length: Length) -> Result<()> {
     end_to_end.env("APMATRIX_TEST_CACHE", cache());
     if length == Length::Nightly {
         end_to_end.env("APMATRIX_NIGHTLY", "1");
+        end_to_end.env(soak::SECONDS_VARIABLE, soak::LONG_SECONDS.to_string());
     }
     if Path::new("/dev/fuse").exists() {
         open_fuse_to_everybody();
@@ -153,7 +154,7 @@ fn properties(sequences: u32) -> Result<()> {
 }
 
 /// A test runs as an ordinary user. udev gives everybody /dev/fuse; a bare container may not.
-fn open_fuse_to_everybody() {
+pub(crate) fn open_fuse_to_everybody() {
     use std::os::unix::fs::PermissionsExt;
     let everybody = std::fs::Permissions::from_mode(0o666);
     if std::fs::set_permissions("/dev/fuse", everybody).is_err() {

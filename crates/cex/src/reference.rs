@@ -110,6 +110,12 @@ impl ReferenceKey {
     }
 }
 
+/// Name and release of the OpenSSL that the cards compute with.
+#[must_use]
+pub fn version() -> &'static str {
+    openssl::version::version()
+}
+
 /// `message ^ exponent mod modulus` by OpenSSL's general function, as long as the modulus.
 ///
 /// # Errors

@@ -69,7 +69,7 @@ impl Queue {
         {
             match hit {
                 Hit::Answer(code) => return state.answer(instruction, code),
-                Hit::Hang => state.slow_resets(Some(SlowReset::HANGING)),
+                Hit::Hang => state.hang_reset(),
             }
         }
         let outcome = state.execute(requester, instruction, reply);

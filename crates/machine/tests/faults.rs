@@ -247,6 +247,10 @@ fn a_hanging_reset_hangs_until_it_is_cleared() {
     );
     assert_eq!(machine.clear_faults(Some(APQN)), 1);
     assert_eq!(ask(&machine), Ok(HEALTHY.to_vec()));
+    // What was asked for while it hung has left nothing behind: the next reset is a reset as any other.
+    assert_eq!(guest.zapq(APQN).code, ResponseCode::NORMAL);
+    assert_eq!(guest.tapq(APQN, true).0.code, ResponseCode::NORMAL);
+    assert_eq!(ask(&machine), Ok(HEALTHY.to_vec()));
 }
 
 #[test]

@@ -159,3 +159,17 @@ fn two_guests_that_trade_a_queue_never_see_each_other() {
         }
     });
 }
+
+#[test]
+fn a_queue_has_the_owner_that_it_was_given_to_last() {
+    let machine = machine();
+    assert_eq!(machine.owner(QUEUES[0]), None);
+    machine.set_masks(GuestId(1), &masks(&[6])).unwrap();
+    assert_eq!(machine.owner(QUEUES[0]), Some(GuestId(1)));
+    assert_eq!(machine.owner(QUEUES[1]), None);
+    machine.clear_masks(GuestId(1));
+    machine.set_masks(GuestId(2), &masks(&[6])).unwrap();
+    assert_eq!(machine.owner(QUEUES[0]), Some(GuestId(2)));
+    // A queue that the partition does not have is nobody's.
+    assert_eq!(machine.owner(Apqn::new(9, 9)), None);
+}

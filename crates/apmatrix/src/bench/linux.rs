@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::openssl::private_rate;
 use crate::demo::{MDEVS, Stage};
 use crate::image::{self, Image, cpio::ExtraFile};
 use crate::launch::{GuestConsole, Launch, find_plugin};
@@ -39,16 +40,38 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// What is missing, or what went otherwise than it should.
     pub(super) fn boot(&self, features: &str, bits: u32) -> Result<BenchGuest> {
+        self.boot_with(Some(features), bits, &[])
+    }
+
+    /// As [`boot`](Self::boot), but without features also without the plugin, and with more arguments for
+    /// QEMU.
+    ///
+    /// # Errors
+    /// What is missing, or what went otherwise than it should.
+    pub(super) fn boot_with(
+        &self,
+        features: Option<&str>,
+        bits: u32,
+        arguments: &[&str],
+    ) -> Result<BenchGuest> {
         let mut launch = Launch::new(&self.image);
         launch.terminal = false;
+        launch.extra_arguments = arguments.iter().map(Into::into).collect();
         let socket = self.stage.socket(MDEVS[0]);
-        launch.plugin = Some(plugin_for(find_plugin(None)?, &socket, features));
+        if let Some(features) = features {
+            launch.plugin = Some(plugin_for(find_plugin(None)?, &socket, features));
+        }
         launch.extra_files = vec![ExtraFile {
             path: "extra/crt".into(),
             bytes: workload::one_crt(bits)?.to_bytes(),
             mode: 0o644,
         }];
         Ok(BenchGuest(GuestConsole::boot(&launch, BOOT)?))
+    }
+
+    /// The release of the guests' QEMU.
+    pub(super) fn qemu(&self) -> String {
+        self.image.qemu.version().to_string()
     }
 
     /// One line of the result.
@@ -73,6 +96,18 @@ impl BenchGuest {
             "apclient bench /extra/crt --seconds {SECONDS} --requesters {requesters}"
         ))?;
         number_behind(&said, "per-second").context("apclient printed no rate")
+    }
+
+    /// RSA-2048 CRT operations per second of the guest's own software.
+    ///
+    /// # Errors
+    /// When the guest does not do it.
+    pub(super) fn software_rate(&mut self) -> Result<f64> {
+        // Without nocex the guest's OpenSSL finds the card by itself.
+        let said = self.run(&format!(
+            "OPENSSL_s390xcap=nocex openssl speed -elapsed -seconds {SECONDS} rsa2048 2>/dev/null"
+        ))?;
+        private_rate(&said, 2048).context("openssl speed printed no rate")
     }
 
     /// What a command prints that ends well.

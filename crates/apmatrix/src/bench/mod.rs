@@ -2,9 +2,14 @@
 //! same run.
 
 mod admin;
+mod child;
+mod data_path;
 mod guest_rsa;
 mod latency;
 mod linux;
+mod openssl;
+mod rounds;
+mod rsa;
 mod scoreboard;
 
 use std::process::ExitCode;
@@ -30,6 +35,13 @@ enum What {
         #[arg(long)]
         smoke: bool,
     },
+    /// Requests from guests to cards: RSA in process, in guests and against OpenSSL, round trips, shares
+    /// of many guests, memory of each; exits 1 when a goal is missed
+    DataPath {
+        /// Small numbers and no Linux guest, only to see that it works; goals are not judged
+        #[arg(long)]
+        smoke: bool,
+    },
     /// RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software
     GuestRsa,
     /// How long a request takes in a Linux guest that polls, and in one with adapter interruptions
@@ -40,6 +52,7 @@ impl Bench {
     pub(crate) fn run(&self, context: &mut Context<'_>) -> Result<ExitCode> {
         match self.what {
             What::Admin { smoke } => admin::run(context.out, smoke),
+            What::DataPath { smoke } => data_path::run(context.out, smoke),
             What::GuestRsa => guest_rsa::run(context.out).map(|()| ExitCode::SUCCESS),
             What::Latency => latency::run(context.out).map(|()| ExitCode::SUCCESS),
         }

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+/// Columns for what a row is about.
+const WIDTH: usize = 52;
+
 /// Whether rows are compared with their goals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Judging {
@@ -20,6 +23,14 @@ pub(super) struct Scoreboard<'o> {
     judging: Judging,
     met: usize,
     missed: usize,
+    skipped: usize,
+}
+
+/// On which side of its goal a value is good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Good {
+    UpTo,
+    From,
 }
 
 impl<'o> Scoreboard<'o> {
@@ -30,6 +41,7 @@ impl<'o> Scoreboard<'o> {
             judging,
             met: 0,
             missed: 0,
+            skipped: 0,
         }
     }
 
@@ -41,12 +53,47 @@ impl<'o> Scoreboard<'o> {
 
     /// A row without a goal.
     pub(super) fn report(&mut self, what: &str, value: f64, unit: &str) -> Result<()> {
-        self.say(&format!("{what:<44} {value:>8.2} {unit:<4}"))
+        self.say(&format!("{what:<WIDTH$} {value:>9.2} {unit:<4}"))
     }
 
     /// A row that is good up to `goal`.
     pub(super) fn judge(&mut self, what: &str, value: f64, unit: &str, goal: f64) -> Result<()> {
-        let verdict = match (self.judging, value <= goal) {
+        self.compare(what, (value, unit), Good::UpTo, goal)
+    }
+
+    /// A row that is good from `goal` on.
+    pub(super) fn judge_from(
+        &mut self,
+        what: &str,
+        value: f64,
+        unit: &str,
+        goal: f64,
+    ) -> Result<()> {
+        self.compare(what, (value, unit), Good::From, goal)
+    }
+
+    /// Rows that cannot be measured here. They are neither met nor missed; under `CI=true`, where everything
+    /// must be there, a benchmark with such rows fails.
+    pub(super) fn skip(&mut self, rows: &[&str], reason: &str) -> Result<()> {
+        for what in rows {
+            self.skipped += 1;
+            self.say(&format!("{what:<WIDTH$}   SKIPPED: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        what: &str,
+        (value, unit): (f64, &str),
+        good: Good,
+        goal: f64,
+    ) -> Result<()> {
+        let (is_good, sign) = match good {
+            Good::UpTo => (value <= goal, "<="),
+            Good::From => (value >= goal, ">="),
+        };
+        let verdict = match (self.judging, is_good) {
             (Judging::Off, _) => "not judged",
             (Judging::Strict, true) => {
                 self.met += 1;
@@ -58,15 +105,25 @@ impl<'o> Scoreboard<'o> {
             }
         };
         self.say(&format!(
-            "{what:<44} {value:>8.2} {unit:<4} goal <= {goal:.2} {unit:<4} {verdict}"
+            "{what:<WIDTH$} {value:>9.2} {unit:<4} goal {sign} {goal:.2} {unit:<4} {verdict}"
         ))
     }
 
     /// The last line; the exit code is 1 when a goal was missed.
-    pub(super) fn finish(mut self) -> Result<ExitCode> {
+    pub(super) fn finish(self) -> Result<ExitCode> {
+        let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+        self.finish_under(is_ci)
+    }
+
+    fn finish_under(mut self, is_ci: bool) -> Result<ExitCode> {
+        if self.skipped > 0 {
+            let line = format!("{} rows skipped", self.skipped);
+            self.say(&line)?;
+        }
         let line = format!("{} met, {} missed", self.met, self.missed);
         self.say(&line)?;
-        Ok(if self.missed == 0 {
+        let lacks = is_ci && self.judging == Judging::Strict && self.skipped > 0;
+        Ok(if self.missed == 0 && !lacks {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -104,5 +161,37 @@ mod tests {
         let (text, code) = run(Judging::Off, &[99.0]);
         assert!(text.ends_with("0 met, 0 missed\n"), "{text}");
         assert_eq!(code, ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_ratio_that_must_be_high_misses_below_its_goal() {
+        let mut out = Vec::new();
+        let mut board = Scoreboard::new(&mut out, Judging::Strict);
+        board.judge_from("high", 0.96, "x", 0.95).unwrap();
+        board.judge_from("low", 0.94, "x", 0.95).unwrap();
+        board.judge_from("no number", f64::NAN, "x", 0.95).unwrap();
+        assert_eq!(board.finish().unwrap(), ExitCode::FAILURE);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("1 met, 2 missed\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_skipped_fails_only_where_everything_must_be_there() {
+        for (judging, is_ci, code) in [
+            (Judging::Strict, false, ExitCode::SUCCESS),
+            (Judging::Strict, true, ExitCode::FAILURE),
+            (Judging::Off, true, ExitCode::SUCCESS),
+        ] {
+            let mut out = Vec::new();
+            let mut board = Scoreboard::new(&mut out, judging);
+            board.skip(&["one row", "another"], "no reason").unwrap();
+            assert_eq!(board.finish_under(is_ci).unwrap(), code);
+            let text = String::from_utf8(out).unwrap();
+            assert!(
+                text.ends_with("2 rows skipped\n0 met, 0 missed\n"),
+                "{text}"
+            );
+            assert_eq!(text.matches("SKIPPED: no reason\n").count(), 2);
+        }
     }
 }

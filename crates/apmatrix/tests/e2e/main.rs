@@ -38,5 +38,6 @@ mod record;
 mod residue;
 mod revoke;
 mod s390_tools;
+mod soak;
 mod udev;
 mod why;

@@ -41,17 +41,22 @@ fn open() -> OpenRequest {
 }
 
 /// A running `apmatrix record`.
-struct Recorder {
+pub(crate) struct Recorder {
     child: Child,
     file: PathBuf,
 }
 
 impl Recorder {
-    /// Starts it; returns when it records.
+    /// Starts it on [`A`]; returns when it records.
     fn start(instance: &Instance, name: &str, options: &[&str]) -> Self {
+        Self::of(instance, A, name, options)
+    }
+
+    /// Starts it; returns when it records.
+    pub(crate) fn of(instance: &Instance, mdev: &str, name: &str, options: &[&str]) -> Self {
         let file = instance.dir().join(name);
         let shown = file.display().to_string();
-        let arguments = [&["record", A, "-o", &shown], options].concat();
+        let arguments = [&["record", mdev, "-o", &shown], options].concat();
         let child = instance.command(&arguments).spawn().expect("it starts");
         let start = Instant::now();
         // The first blocks are written when the recorder has its place in the daemon.
@@ -76,7 +81,7 @@ impl Recorder {
     }
 
     /// Ends it as Ctrl-C does.
-    fn stop(self) -> (PathBuf, Vec<u8>) {
+    pub(crate) fn stop(self) -> (PathBuf, Vec<u8>) {
         self.signal(Signal::SIGINT);
         self.file()
     }

@@ -3,6 +3,7 @@
 use arch::{Instruction, Outcome, ResponseCode};
 
 use super::{Condition, Job, Requester, State};
+use crate::slow::SlowReset;
 
 impl State {
     /// Whether an instruction of `requester` would be executed: only then can a fault hit it.
@@ -20,6 +21,14 @@ impl State {
             _ if code == ResponseCode::NOT_AVAILABLE => Outcome::refused(instruction, code),
             Instruction::Tapq { .. } if code.queue_exists() => self.tapq(code),
             other => Outcome::status_only(other, self.status(code)),
+        }
+    }
+
+    /// The reset that is about to be executed will hang. One that only learns that another is under way is
+    /// none, and must leave nothing behind that would make a later one hang when the fault is over.
+    pub(crate) const fn hang_reset(&mut self) {
+        if !self.slow.is_running() {
+            self.slow.order(Some(SlowReset::HANGING));
         }
     }
 

@@ -98,7 +98,7 @@ fn uuid(number: u32) -> String {
 }
 
 /// Open, one write(2), close.
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+pub(in crate::bench) fn write(path: &Path, text: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .open(path)

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::files::{Admin, full_machine, read, write};
 use super::{SCALING, Sizes};
+use crate::bench::rounds::median;
 use crate::bench::scoreboard::Scoreboard;
 
 /// The mediated device that is written to and read, others come and go; its queue is 00.0000.
@@ -87,9 +88,4 @@ fn measure(admin: &Admin, calls: usize) -> Result<Times> {
         }
     }
     Ok(times)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use super::scoreboard::{Judging, Scoreboard};
+pub(super) use files::write;
 use files::{Admin, full_machine};
 
 /// Medians with many mediated devices are at most this times those with one.

@@ -1,0 +1,129 @@
+//! Rows of a Linux guest under QEMU.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::Sizes;
+use crate::bench::guest_rsa::REQUESTERS;
+use crate::bench::linux::Bench;
+use crate::bench::rounds::Rounds;
+use crate::bench::rsa::{KnownCrt, OneEngine};
+use crate::bench::scoreboard::Scoreboard;
+
+/// The accelerator to the guest's own software.
+const TO_SOFTWARE: f64 = 20.0;
+/// The accelerator to an engine of its own on the host.
+const TO_ENGINE: f64 = 0.7;
+/// Features of a guest that polls, and of one with adapter interruptions.
+const POLLING: &str = "ap+apft+apqci";
+const INTERRUPTS: &str = "ap+apft+apqci+apqi";
+/// Turns; a boot takes half a minute.
+const ROUNDS: usize = 3;
+
+/// What is measured here.
+const ROWS: &[&str] = &[
+    "Linux guest, RSA-2048 CRT by the accelerator",
+    "Linux guest, RSA-2048 CRT by its own software",
+    "Linux guest, accelerator to software",
+    "Linux guest, accelerator to one engine on the host",
+    "Linux guest, boot without the plugin",
+    "Linux guest, boot with the plugin to without",
+    "Linux guest, boot with interruptions to without",
+    "Linux guest, RSA-2048 by virtio-crypto",
+];
+
+/// Prints its rows; `engine` is what one engine on the host computes in a second.
+pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes, engine: f64) -> Result<()> {
+    if !sizes.linux {
+        return board.skip(ROWS, "a smoke run boots no guest");
+    }
+    let mut quiet = io::sink();
+    let bench = match Bench::open(&mut quiet) {
+        Ok(bench) => bench,
+        Err(reason) => return board.skip(ROWS, &format!("no guest image: {reason:#}")),
+    };
+    board.say(&format!("QEMU of the Linux guests: {}", bench.qemu()))?;
+    rsa(board, sizes, &bench, engine)?;
+    boot(board, &bench)?;
+    virtio_crypto(board, &bench)
+}
+
+fn rsa(board: &mut Scoreboard<'_>, sizes: Sizes, bench: &Bench<'_>, engine: f64) -> Result<()> {
+    let mut on_host = OneEngine::new()?;
+    let known = [KnownCrt::generate(2048)?];
+    let mut guest = bench.boot(POLLING, 2048)?;
+    let mut rounds = Rounds::default();
+    for _ in 0..ROUNDS {
+        rounds.add([
+            guest.rate(REQUESTERS)?,
+            guest.software_rate()?,
+            on_host.rate(&known, sizes.rate)?,
+        ]);
+    }
+    guest.power_off()?;
+    let [accelerated, software, alone] = rounds.medians();
+    board.report(ROWS[0], accelerated, "/s")?;
+    board.report(ROWS[1], software, "/s")?;
+    board.say(&format!(
+        "one engine: {alone:.2} /s between the guest's turns, {engine:.2} /s before"
+    ))?;
+    let ratio = rounds.of(|[accelerated, software, _]| accelerated / software);
+    board.judge_from(ROWS[2], ratio, "x", TO_SOFTWARE)?;
+    let ratio = rounds.of(|[accelerated, _, alone]| accelerated / alone);
+    board.judge_from(ROWS[3], ratio, "x", TO_ENGINE)
+}
+
+fn boot(board: &mut Scoreboard<'_>, bench: &Bench<'_>) -> Result<()> {
+    let seconds = |features| -> Result<f64> {
+        let start = Instant::now();
+        let guest = bench.boot_with(features, 1024, &[])?;
+        let booted: Duration = start.elapsed();
+        guest.power_off()?;
+        Ok(booted.as_secs_f64())
+    };
+    let mut rounds = Rounds::default();
+    for _ in 0..ROUNDS {
+        rounds.add([
+            seconds(None)?,
+            seconds(Some(POLLING))?,
+            seconds(Some(INTERRUPTS))?,
+        ]);
+    }
+    let [without, ..] = rounds.medians();
+    board.report(ROWS[4], without, "s")?;
+    let ratio = rounds.of(|[without, with, _]| with / without);
+    board.report(ROWS[5], ratio, "x")?;
+    let ratio = rounds.of(|[without, _, interrupts]| interrupts / without);
+    board.report(ROWS[6], ratio, "x")
+}
+
+/// QEMU's own crypto device beside ours: whether this guest could compute by it at all.
+fn virtio_crypto(board: &mut Scoreboard<'_>, bench: &Bench<'_>) -> Result<()> {
+    let row = ROWS[7];
+    let device = [
+        "-object",
+        "cryptodev-backend-builtin,id=crypto0",
+        "-device",
+        "virtio-crypto-ccw,cryptodev=crypto0",
+    ];
+    let mut guest = match bench.boot_with(Some(POLLING), 1024, &device) {
+        Ok(guest) => guest,
+        Err(reason) => return board.say(&format!("{row}: not measured, {reason:#}")),
+    };
+    // A virtio device of type 20 is a crypto device.
+    let devices =
+        guest.run("cat /sys/bus/virtio/devices/*/device 2>/dev/null | grep -c 0x0014 || true")?;
+    let drivers = guest.run("ls /sys/bus/virtio/drivers 2>/dev/null || true")?;
+    let algorithms = guest.run("grep -c '^driver.*: virtio' /proc/crypto || true")?;
+    guest.power_off()?;
+    let drivers: Vec<&str> = drivers.split_whitespace().collect();
+    board.say(&format!(
+        "{row}: not measured, the guest sees {} crypto device(s), its kernel has drivers for {} and {} \
+         algorithm(s) of virtio; programs reach no asymmetric one anyway, AF_ALG has none",
+        devices.trim(),
+        drivers.join(", "),
+        algorithms.trim()
+    ))
+}

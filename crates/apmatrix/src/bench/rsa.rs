@@ -1,0 +1,161 @@
+//! RSA through a queue of a machine in this process, on one core: what the cards' computing costs without
+//! sessions, engines and guests.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use arch::{ApInstructions, Apqn, ResponseCode};
+use cex::reference::ReferenceKey;
+use guest::Crt;
+use guest::type50::Request;
+use machine::{HostCpu, Machine, PartitionConfig, Ran, Scratch};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::cpu_clock::CpuClock;
+
+/// The machine's only queue.
+const QUEUE: Apqn = Apqn::new(5, 4);
+/// Room for any reply of an accelerator.
+const REPLY_ROOM: usize = 12 * 1024;
+
+/// A CRT request and its right answer.
+#[derive(Debug)]
+pub(super) struct KnownCrt {
+    /// The request.
+    pub(super) request: Request,
+    /// What OpenSSL's own RSA answers.
+    pub(super) expected: Vec<u8>,
+}
+
+impl KnownCrt {
+    /// A request with a random message and this key.
+    ///
+    /// # Errors
+    /// OpenSSL's.
+    pub(super) fn new(key: &ReferenceKey) -> Result<Self> {
+        let message = key.random_message()?;
+        let operands = Crt {
+            message: &message,
+            p: &key.p,
+            q: &key.q,
+            dp: &key.dp,
+            dq: &key.dq,
+            u: &key.u,
+        };
+        Ok(Self {
+            request: operands.encode()?,
+            expected: key.private(&message)?,
+        })
+    }
+
+    /// A request with a new key of `bits`.
+    ///
+    /// # Errors
+    /// OpenSSL's.
+    pub(super) fn generate(bits: u32) -> Result<Self> {
+        let key = ReferenceKey::generate(bits).context("OpenSSL cannot make a key")?;
+        Self::new(&key)
+    }
+}
+
+/// A machine with one accelerator whose engine is the calling thread.
+#[derive(Debug)]
+pub(super) struct OneEngine {
+    machine: Machine,
+    scratch: Scratch,
+    reply: Vec<u8>,
+}
+
+impl OneEngine {
+    /// # Errors
+    /// When there is no such machine.
+    pub(super) fn new() -> Result<Self> {
+        let partition = PartitionConfig::parse_spec("card 5 14 A; dom 4")?;
+        Ok(Self {
+            machine: Machine::new(&partition, Box::new(|_| {}))?,
+            scratch: Scratch::new(),
+            reply: vec![0; REPLY_ROOM],
+        })
+    }
+
+    /// Requests per second of CPU time, the whole way from NQAP to DQAP, in turn for about `time`. Every
+    /// answer is compared.
+    ///
+    /// # Errors
+    /// When an answer is wrong.
+    pub(super) fn rate(&mut self, requests: &[KnownCrt], time: Duration) -> Result<f64> {
+        let (mut count, mut spent) = (0.0, Duration::ZERO);
+        let mut clock = CpuClock::start();
+        while spent < time {
+            for request in requests {
+                self.compute(request)?;
+                count += 1.0;
+            }
+            spent += clock.lap();
+        }
+        Ok(count / spent.as_secs_f64())
+    }
+
+    fn compute(&mut self, known: &KnownCrt) -> Result<()> {
+        let mut cpu: HostCpu<&Machine> = self.machine.host();
+        let message = &known.request.message;
+        let accepted = cpu.nqap(QUEUE, 1, false, message);
+        ensure!(accepted.code == ResponseCode::NORMAL, "NQAP: {accepted:?}");
+        let ran = self.machine.run_one(QUEUE, &mut self.scratch);
+        ensure!(matches!(ran, Ran::Replied { .. }), "the engine: {ran:?}");
+        let stored = cpu.dqap(QUEUE, &mut self.reply).stored;
+        let result = self.reply.get(..stored);
+        let is_right = result.is_some_and(|reply| reply.ends_with(&known.expected));
+        ensure!(is_right, "an answer differs from OpenSSL's");
+        Ok(())
+    }
+}
+
+/// OpenSSL's own RSA as the cards are linked with it: operations per second of CPU time.
+///
+/// # Errors
+/// OpenSSL's.
+pub(super) fn linked_openssl_rate(bits: u32, time: Duration) -> Result<f64> {
+    let key = ReferenceKey::generate(bits).context("OpenSSL cannot make a key")?;
+    let message = key.random_message()?;
+    // The first use prepares the key.
+    let expected = key.private(&message)?;
+    let (mut count, mut spent) = (0.0, Duration::ZERO);
+    let mut clock = CpuClock::start();
+    while spent < time {
+        for _ in 0..8 {
+            ensure!(key.private(&message)? == expected, "OpenSSL errs");
+            count += 1.0;
+        }
+        spent += clock.lap();
+    }
+    Ok(count / spent.as_secs_f64())
+}
+
+/// Binds the calling thread, and what it starts from now on, to one of the cores that it may use.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn pin_to_one_core() -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));
+    let mut one = CpuSet::new();
+    one.set(first.context("the thread may run nowhere")?);
+    sched_setaffinity(None, &one)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_answer_is_no_rate() {
+        let mut known = KnownCrt::generate(1024).unwrap();
+        let mut engine = OneEngine::new().unwrap();
+        let time = Duration::from_millis(1);
+        assert!(engine.rate(std::slice::from_ref(&known), time).unwrap() > 0.0);
+        known.expected[5] ^= 1;
+        assert!(engine.rate(&[known], time).is_err());
+    }
+}
