@@ -33,6 +33,8 @@
 //!
 //! After a reconnect the guest finds its queues reset, because closing a device resets them. What
 //! changed in its configuration meanwhile is signalled by the eventfd for changes, as at any other time.
+//! The adapter interruptions that it had enabled are enabled again, and an alert for each such queue
+//! tells it to look.
 //!
 //! A client alone connects again while it executes instructions. With [`SharedClient::keep`] a thread of
 //! its own does that, so that no instruction waits for it and an idle guest keeps its device as well.
@@ -58,6 +60,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::absence::Known;
 use crate::backend::{ApcbView, DmaRange, Grant};
 use crate::connection::{Connection, Line};
+use crate::enablement::Enablement;
 use crate::eventfd::signal_eventfd;
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
@@ -192,6 +195,8 @@ pub struct Client {
     maps: BTreeMap<u64, DmaRange>,
     /// For the time without a connection.
     known: Known,
+    /// The adapter interruptions that the guest has enabled, to enable them again after a reconnect.
+    enablement: Enablement,
     reconnects: u64,
 }
 
@@ -226,6 +231,7 @@ impl Client {
             alert: None,
             maps: BTreeMap::new(),
             known: Known::nothing(),
+            enablement: Enablement::default(),
             reconnects: 0,
         };
         client.apcb()?;
@@ -257,11 +263,14 @@ impl Client {
         self.reconnects
     }
 
-    /// Resets every queue of the device and waits for the end.
+    /// Resets every queue of the device and waits for the end. Whatever comes of it, no adapter
+    /// interruption is enabled by itself any more.
     ///
     /// # Errors
     /// EIO when a queue could not be reset; when the daemon cannot be asked.
     pub fn reset(&mut self) -> Result<(), ClientError> {
+        self.enablement.forget();
+        self.known.emptied();
         self.ensure_open()?;
         let timeout = self.options.reset;
         self.transact(Command::DeviceReset, (&[], &[]), &[], timeout)
@@ -273,6 +282,7 @@ impl Client {
     pub fn release(&mut self) {
         self.state = State::Released;
         self.known.forget();
+        self.enablement.forget();
     }
 
     /// The guest's present masks and QCI block.
@@ -341,6 +351,7 @@ impl Client {
     }
 
     fn go_down(&mut self) {
+        self.known.lost();
         self.state = State::Down(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(self.options.longest_backoff);
     }
@@ -452,11 +463,15 @@ impl Client {
         for range in maps {
             self.send_map(range)?;
         }
+        self.enable_again()?;
         let before = self.known.configuration();
         let after = self.apcb()?.qci;
         if let Some(eventfd) = &self.eventfds[IrqIndex::ConfigChanged as usize]
             && before != after
         {
+            signal_eventfd(eventfd);
+        }
+        if let Some(eventfd) = self.alert.as_ref().filter(|_| self.enablement.owes()) {
             signal_eventfd(eventfd);
         }
         self.backoff = self.options.first_backoff;
@@ -507,12 +522,28 @@ impl ApInstructions for Client {
         {
             return self.too_big(*apqn);
         }
+        if let Some(outcome) = self.known.reply_to_nobody(instruction) {
+            return outcome;
+        }
         match self.exec(instruction, reply) {
             Ok(outcome) => {
                 self.known.remember(instruction, &outcome);
+                self.enablement.follow(instruction, &outcome);
                 outcome
             }
-            Err(_) => self.known.answer(instruction),
+            Err(_) => {
+                // The loss may have come to light just now.
+                if let Some(outcome) = self.known.reply_to_nobody(instruction) {
+                    return outcome;
+                }
+                let enabled = instruction
+                    .apqn()
+                    .is_some_and(|apqn| self.enablement.has(apqn));
+                let outcome = self.known.answer(instruction, enabled);
+                self.known.follow(instruction, &outcome);
+                self.enablement.follow(instruction, &outcome);
+                outcome
+            }
         }
     }
 }

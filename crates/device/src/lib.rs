@@ -38,6 +38,7 @@ pub mod backend;
 pub mod client;
 mod connection;
 mod dma;
+mod enablement;
 #[allow(unsafe_code, reason = "three system calls of asynchronous I/O")]
 mod eventfd;
 pub mod exec;

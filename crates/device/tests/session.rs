@@ -8,9 +8,11 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use arch::status::StatusFlags;
-use arch::{ApInstructions, Apqn, Errno, Facilities, HwInfo, QueueStatus, ResponseCode};
+use arch::{
+    ApInstructions, Apqn, AqicControl, Errno, Facilities, HwInfo, QueueStatus, ResponseCode,
+};
 use common::{Card, Served, card, counter, eventfd, eventually, request};
-use device::{Client, ClientError, ClientOptions, DmaRange, IrqIndex, SharedClient};
+use device::{Alert, Client, ClientError, ClientOptions, DmaRange, IrqIndex, SharedClient};
 
 const HERE: Apqn = Apqn::new(5, 4);
 const ABSENT: Apqn = Apqn::new(6, 4);
@@ -209,6 +211,75 @@ fn queues_are_in_reset_while_the_daemon_is_away() {
         ..device::Wakeup::default()
     });
     eventually(|| counter(&kept) == Some(1));
+}
+
+/// A driver with interruptions asks without the T bit whether they are enabled, waits for them, and is told
+/// to look when the daemon is back.
+#[test]
+fn enabled_interruptions_outlive_the_daemon() {
+    const CONTROL: AqicControl = AqicControl::enable(6);
+    const NIB: u64 = 0x1000;
+    let (served, first) = served("interruptions", 1);
+    let mut request = request();
+    request.facilities |= Facilities::APQI;
+    let mut client = Client::connect(served.path(), request, options()).unwrap();
+    let alert = eventfd();
+    client.set_alert(alert.try_clone().unwrap()).unwrap();
+    let kept = [HERE, Apqn::new(5, 71)];
+    let reset = [Apqn::new(10, 4), Apqn::new(10, 71)];
+    for apqn in kept.into_iter().chain(reset) {
+        assert!(!is_enabled(&mut client, apqn));
+        let code = client.aqic(apqn, CONTROL, NIB).code;
+        assert_eq!(code, ResponseCode::NORMAL);
+        assert!(is_enabled(&mut client, apqn));
+    }
+    assert_eq!(client.rapq(reset[0]).code, ResponseCode::NORMAL);
+    first.wake(device::Wakeup {
+        close: true,
+        ..device::Wakeup::default()
+    });
+    eventually(|| first.counters.closes.load(Ordering::Relaxed) == 1);
+    // Away: what waits for a reset sees one, what waits for AQIC does not give the queue up.
+    let (in_reset, done) = (ResponseCode::RESET_IN_PROGRESS, ResponseCode::NORMAL);
+    assert_eq!(client.tapq(HERE, true).0.code, in_reset);
+    let flags = StatusFlags::EMPTY | StatusFlags::INTERRUPTS;
+    assert_eq!(client.tapq(HERE, false).0, QueueStatus::new(done, flags));
+    assert_eq!(client.tapq(reset[0], false).0.code, in_reset);
+    assert_eq!(client.rapq(reset[1]).code, in_reset);
+    assert_eq!(client.tapq(reset[1], false).0.code, in_reset);
+    assert_eq!(counter(&alert), None, "nothing to look at yet");
+    let second = Arc::new(Card::new(&[5, 10], &[4, 71]));
+    served.serve(&second, 1);
+    eventually(|| client.tapq(HERE, true).0.code == done);
+    assert_eq!(counter(&alert), Some(1));
+    for (apqns, expected) in [(kept, true), (reset, false)] {
+        for apqn in apqns {
+            assert_eq!(is_enabled(&mut client, apqn), expected, "{apqn}");
+        }
+    }
+    let mut told = Vec::new();
+    client.alerts(|alert| told.push(alert)).unwrap();
+    let look = |apqn| Alert {
+        apqn,
+        isc: 6,
+        nib: NIB,
+        replies: 1,
+    };
+    assert_eq!(told, kept.map(look));
+    client.alerts(|alert| panic!("{alert:?} again")).unwrap();
+    // A machine that starts anew has none, whatever becomes of its daemon.
+    client.reset().unwrap();
+    second.wake(device::Wakeup {
+        close: true,
+        ..device::Wakeup::default()
+    });
+    eventually(|| second.counters.closes.load(Ordering::Relaxed) == 1);
+    assert_eq!(client.tapq(HERE, false).0.code, in_reset);
+}
+
+fn is_enabled(client: &mut Client, apqn: Apqn) -> bool {
+    let flags = client.tapq(apqn, true).0.flags;
+    flags.contains(StatusFlags::INTERRUPTS)
 }
 
 #[test]

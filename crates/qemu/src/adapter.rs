@@ -1,10 +1,9 @@
-//! Adapter interruptions: which queues have them, what is due, and their delivery.
+//! Adapter interruptions: what is due, and its delivery.
 //!
 //! ```text
-//!   AQIC enable --> enabled[queue] = (ISC, notification byte)
 //!   alert of the daemon --> due[queue] --> a CPU that is enabled for the ISC:
 //!                                          bytes stored, I/O interruption with the ISC's word
-//!   AQIC disable, RAPQ, ZAPQ, machine starts --> the queue is in neither any more
+//!   AQIC disable, RAPQ, ZAPQ, machine starts --> nothing of the queue is due any more
 //! ```
 //!
 //! The bytes of all queues of one ISC are stored before the interruption that tells of them. A queue
@@ -15,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use arch::status::StatusFlags;
-use arch::{Apqn, AqicControl, Instruction, Outcome, QueueStatus, ResponseCode, gisa};
+use arch::{Apqn, Instruction, Outcome, QueueStatus, ResponseCode, gisa};
 use device::Alert;
 
 use crate::cpu::{Cpu, CpuError, Register};
@@ -29,7 +28,6 @@ const NOTIFIED: u8 = 0xff;
 /// The adapter interruptions of the guest.
 #[derive(Debug, Default)]
 pub(crate) struct Adapter {
-    enabled: BTreeMap<Apqn, (u8, u64)>,
     due: BTreeMap<Apqn, Due>,
     /// Since when the guest has not looked at an earlier interruption.
     unseen: Option<Instant>,
@@ -85,15 +83,12 @@ impl Adapter {
         };
         let done = status.code == ResponseCode::NORMAL;
         match *instruction {
-            Instruction::Aqic { control, nib, .. } if done && control.enables() => {
-                self.enabled.insert(apqn, (control.isc(), nib));
-            }
-            Instruction::Aqic { .. } | Instruction::Rapq { .. } | Instruction::Zapq { .. }
-                if done =>
+            Instruction::Aqic { control, .. } if done && !control.enables() => self.ends(apqn),
+            // A reset that has begun has disabled interruptions already.
+            Instruction::Rapq { .. } | Instruction::Zapq { .. }
+                if done || status.code == ResponseCode::RESET_IN_PROGRESS =>
             {
-                self.enabled.remove(&apqn);
-                self.due.remove(&apqn);
-                self.outstanding.remove(&apqn);
+                self.ends(apqn);
             }
             Instruction::Nqap { .. } if done && status.flags.contains(StatusFlags::INTERRUPTS) => {
                 *self.outstanding.entry(apqn).or_default() += 1;
@@ -101,6 +96,12 @@ impl Adapter {
             Instruction::Dqap { .. } => self.dequeued(apqn, status, outcome),
             _ => {}
         }
+    }
+
+    /// The queue interrupts no more.
+    fn ends(&mut self, apqn: Apqn) {
+        self.due.remove(&apqn);
+        self.outstanding.remove(&apqn);
     }
 
     fn dequeued(&mut self, apqn: Apqn, status: QueueStatus, outcome: &Outcome) {
@@ -131,16 +132,9 @@ impl Adapter {
         due.times = due.times.saturating_add(more).min(MOST);
     }
 
-    /// The daemon was away: queues are reset. Returns how to enable each of them again; all of them are
-    /// due, because whoever waits for a reply must look.
-    pub(crate) fn restored(&mut self) -> Vec<(Apqn, AqicControl, u64)> {
-        for (apqn, (isc, nib)) in self.enabled.clone() {
-            self.tell(apqn, isc, nib, 1);
-        }
+    /// The daemon was away: queues are reset, and no reply will come for what was sent.
+    pub(crate) fn restored(&mut self) {
         self.outstanding.clear();
-        let again =
-            |(apqn, (isc, nib)): (&Apqn, &(u8, u64))| (*apqn, AqicControl::enable(*isc), *nib);
-        self.enabled.iter().map(again).collect()
     }
 
     /// Whether an interruption is due.
@@ -217,6 +211,7 @@ pub(crate) fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arch::AqicControl;
     use arch::instruction::Dequeued;
 
     const APQN: Apqn = Apqn::new(5, 4);
@@ -226,17 +221,12 @@ mod tests {
         Outcome::Status(QueueStatus::new(code, flags))
     }
 
-    fn enable(adapter: &mut Adapter) {
-        let control = AqicControl::enable(6);
-        let aqic = Instruction::Aqic {
+    fn disable() -> Instruction<'static> {
+        Instruction::Aqic {
             apqn: APQN,
-            control,
-            nib: 0x1000,
-        };
-        adapter.follow(
-            &aqic,
-            &status(ResponseCode::NORMAL, StatusFlags::INTERRUPTS),
-        );
+            control: AqicControl::DISABLE,
+            nib: 0,
+        }
     }
 
     fn alert() -> Alert {
@@ -251,7 +241,6 @@ mod tests {
     #[test]
     fn an_alert_is_taken_once_by_an_enabled_cpu() {
         let mut adapter = Adapter::default();
-        enable(&mut adapter);
         adapter.alert(alert());
         assert_eq!(adapter.take(0), None);
         let taken = adapter.take(ISC_6).unwrap();
@@ -265,31 +254,21 @@ mod tests {
     fn what_disables_takes_back_what_is_due() {
         let apqn = APQN;
         let force = false;
-        let disable = AqicControl::DISABLE;
         for end in [
-            Instruction::Aqic {
-                apqn,
-                control: disable,
-                nib: 0,
-            },
+            disable(),
             Instruction::Rapq { apqn, force },
             Instruction::Zapq { apqn, force },
         ] {
             let mut adapter = Adapter::default();
-            enable(&mut adapter);
             adapter.alert(alert());
             adapter.follow(&end, &status(ResponseCode::NORMAL, StatusFlags::EMPTY));
-            assert!(
-                !adapter.is_due() && adapter.restored().is_empty(),
-                "{end:?}"
-            );
+            assert!(!adapter.is_due(), "{end:?}");
         }
     }
 
     #[test]
     fn replies_are_awaited_from_the_request_to_the_reply() {
         let mut adapter = Adapter::default();
-        enable(&mut adapter);
         let nqap = Instruction::Nqap {
             apqn: APQN,
             psmid: 1,
@@ -336,11 +315,36 @@ mod tests {
     }
 
     #[test]
-    fn after_the_daemons_return_everybody_looks() {
+    fn a_reset_that_has_begun_takes_back_what_is_due() {
+        let (apqn, force) = (APQN, false);
+        for (instruction, is_due) in [
+            (Instruction::Rapq { apqn, force }, false),
+            (Instruction::Zapq { apqn, force }, false),
+            (disable(), true),
+        ] {
+            let mut adapter = Adapter::default();
+            adapter.alert(alert());
+            let begun = status(ResponseCode::RESET_IN_PROGRESS, StatusFlags::empty());
+            adapter.follow(&instruction, &begun);
+            assert_eq!(adapter.is_due(), is_due, "{instruction:?}");
+        }
+    }
+
+    #[test]
+    fn after_the_daemons_return_no_reply_is_awaited() {
         let mut adapter = Adapter::default();
-        enable(&mut adapter);
-        let again = adapter.restored();
-        assert_eq!(again, [(APQN, AqicControl::enable(6), 0x1000)]);
-        assert!(adapter.is_due());
+        let nqap = Instruction::Nqap {
+            apqn: APQN,
+            psmid: 1,
+            special: false,
+            message: b"m",
+        };
+        adapter.follow(
+            &nqap,
+            &status(ResponseCode::NORMAL, StatusFlags::INTERRUPTS),
+        );
+        adapter.alert(alert());
+        adapter.restored();
+        assert!(!adapter.is_awaited() && adapter.is_due());
     }
 }

@@ -28,9 +28,9 @@ pub(crate) fn start(plugin: &'static Plugin) {
     });
 }
 
-/// The connection was lost, or stands again with eventfds and memory registered anew. Whatever else
-/// the guest is owed then belongs here: in both cases its queues are empty and have their interrupts
-/// disabled, so a guest that waits for an adapter interruption instead of polling needs one to look.
+/// The connection was lost, or stands again with eventfds and memory registered anew. In both cases the
+/// queues are empty. A guest that waits for an adapter interruption instead of polling gets one to look:
+/// the client enables again what the guest had enabled, and signals an alert for it.
 fn changed(plugin: &Plugin, open: bool) {
     if open {
         plugin.restored();

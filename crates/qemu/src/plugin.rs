@@ -156,22 +156,16 @@ impl Plugin {
         // Under the lock of what is pending, so that an instruction that disables interruptions comes
         // either before the daemon is asked or after its answer is there.
         self.pending.change(|state| {
-            let fetched = self.client.alerts(|alert| state.adapter.alert(alert));
-            // Without a connection there are none; queues are looked at again when it is back.
-            fetched.is_ok() && state.adapter.is_due() && !state.is_attended()
+            // Without a connection there are no more; queues are looked at again when it is back.
+            drop(self.client.alerts(|alert| state.adapter.alert(alert)));
+            state.adapter.is_due() && !state.is_attended()
         })
     }
 
-    /// The connection stands again: the queues were reset, and what the guest had enabled is enabled
-    /// again. It is told to look at each of them.
+    /// The connection stands again and the queues were reset. That the guest is to look at them comes as
+    /// alerts.
     pub(crate) fn restored(&self) {
-        for (apqn, control, nib) in self.pending.change(|state| state.adapter.restored()) {
-            let aqic = Instruction::Aqic { apqn, control, nib };
-            self.client.execute(&aqic, &mut []);
-        }
-        if let Some(events) = &self.events {
-            events.wake();
-        }
+        self.pending.change(|state| state.adapter.restored());
     }
 
     /// What decides about resets.
@@ -191,11 +185,10 @@ impl Plugin {
 
     /// Resets the queues if the guest has used any since the last reset.
     pub(crate) fn machine_starts(&self, why: &str) {
+        let reset = self.resets.due().then(|| self.client.reset());
+        // Afterwards: until then the daemon may have something to tell the old kernel.
         self.pending.clear();
-        if !self.resets.due() {
-            return;
-        }
-        match self.client.reset() {
+        match reset.unwrap_or(Ok(())) {
             // Closing the device has reset the queues, or will before it is opened again.
             Ok(()) | Err(ClientError::Released | ClientError::Down) => {}
             Err(error @ (ClientError::Refused(_) | ClientError::RefusedOther(_))) => {

@@ -2,7 +2,7 @@
 //! NQAP of a type 50 request puts a type 80 reply into the queue whose result is the message field
 //! of the request.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -90,7 +90,7 @@ impl Card {
 impl DeviceBackend for Card {
     type Session = OpenCard;
 
-    fn open(&self, _request: &OpenRequest) -> Result<OpenCard, Errno> {
+    fn open(&self, request: &OpenRequest) -> Result<OpenCard, Errno> {
         let mut open = lock(&self.open);
         if *open {
             return Err(Errno::EBUSY);
@@ -99,6 +99,9 @@ impl DeviceBackend for Card {
         self.counters.opens.fetch_add(1, Ordering::Relaxed);
         Ok(OpenCard {
             apcb: self.apcb,
+            facilities: request.facilities
+                & (Facilities::APFT | Facilities::APQCI | Facilities::APQI),
+            enabled: BTreeSet::new(),
             queues: self
                 .apcb
                 .queues()
@@ -118,6 +121,9 @@ type Replies = VecDeque<(u64, Vec<u8>)>;
 #[derive(Debug)]
 pub(crate) struct OpenCard {
     apcb: Apcb,
+    facilities: Facilities,
+    /// Queues whose interruptions are enabled; no reply of theirs interrupts.
+    enabled: BTreeSet<Apqn>,
     queues: Vec<(Apqn, Replies)>,
     open: Arc<Mutex<bool>>,
     counters: Arc<Counters>,
@@ -174,7 +180,7 @@ fn status(code: ResponseCode, queue: &Replies) -> QueueStatus {
 impl DeviceSession for OpenCard {
     fn grant(&self) -> Grant {
         Grant {
-            facilities: Facilities::APFT | Facilities::APQCI,
+            facilities: self.facilities,
             crycb_format: arch::CrycbFormat::Format2,
             apxa: true,
         }
@@ -190,12 +196,28 @@ impl DeviceSession for OpenCard {
             return Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE);
         };
         match instruction {
-            Instruction::Tapq { .. } => Outcome::Tapq {
-                status: status(ResponseCode::NORMAL, queue),
-                info: INFO,
-            },
+            Instruction::Tapq { .. } => {
+                let mut status = status(ResponseCode::NORMAL, queue);
+                let enabled = self.enabled.contains(&apqn);
+                status.flags.set(StatusFlags::INTERRUPTS, enabled);
+                Outcome::Tapq { status, info: INFO }
+            }
+            Instruction::Aqic { control, .. } if self.facilities.contains(Facilities::APQI) => {
+                let changed = if control.enables() {
+                    self.enabled.insert(apqn)
+                } else {
+                    self.enabled.remove(&apqn)
+                };
+                let code = if changed {
+                    ResponseCode::NORMAL
+                } else {
+                    ResponseCode::OTHERWISE_CHANGED
+                };
+                Outcome::Status(status(code, queue))
+            }
             Instruction::Rapq { .. } | Instruction::Zapq { .. } => {
                 queue.clear();
+                self.enabled.remove(&apqn);
                 Outcome::Status(status(ResponseCode::NORMAL, queue))
             }
             Instruction::Nqap { psmid, message, .. } => {
@@ -246,6 +268,7 @@ impl DeviceSession for OpenCard {
         for (_, queue) in &mut self.queues {
             queue.clear();
         }
+        self.enabled.clear();
         (self.counters.slow_resets.load(Ordering::Relaxed) == 0).then_some(Ok(()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use arch::Apqn;
+use arch::{Apqn, Instruction};
 use zerocopy::FromBytes;
 
 use super::{Client, ClientError};
@@ -29,11 +29,25 @@ impl Client {
             .map(|_| ())
     }
 
-    /// Takes the adapter interruptions that are due and hands each to `take`.
+    /// Enables again what the guest has enabled, in a session that has nothing enabled.
+    pub(super) fn enable_again(&mut self) -> Result<(), ClientError> {
+        for (apqn, control, nib) in self.enablement.again() {
+            let aqic = Instruction::Aqic { apqn, control, nib };
+            if let Some(status) = self.exec(&aqic, &mut [])?.status() {
+                self.enablement.restored(apqn, status.code);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the adapter interruptions that are due and hands each to `take`. After a reconnect there is
+    /// one for each queue that had interruptions enabled, so that the guest looks at it; these come even
+    /// if the daemon cannot be asked.
     ///
     /// # Errors
     /// EOPNOTSUPP without the facility; when the daemon cannot be asked.
     pub fn alerts(&mut self, mut take: impl FnMut(Alert)) -> Result<(), ClientError> {
+        self.enablement.take_owed().for_each(&mut take);
         self.ensure_open()?;
         let timeout = self.options.round_trip;
         loop {

@@ -102,9 +102,9 @@ impl Client {
     /// ENOENT when it was not mapped; when the daemon cannot be asked.
     pub fn dma_unmap(&mut self, range: DmaRange) -> Result<(), ClientError> {
         self.ensure_open()?;
-        let end = range.address.saturating_add(range.length);
-        self.maps
-            .retain(|address, _| !(range.address..end).contains(address));
+        let gone = range.address..range.address.saturating_add(range.length);
+        self.maps.retain(|address, _| !gone.contains(address));
+        self.enablement.unmapped(&gone);
         let unmap = DmaUnmap {
             argsz: DmaUnmap::SIZE.into(),
             flags: 0.into(),

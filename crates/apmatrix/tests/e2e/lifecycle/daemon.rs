@@ -12,16 +12,31 @@ use crate::monitor::Monitor;
 use crate::tier::Tier;
 
 const KILLS: usize = 20;
+/// The features of a guest that waits for interruptions instead of polling.
+const INTERRUPTIONS: &str = "ap+apft+apqci+apqi";
 
 /// Two vCPUs and eight requesters; every kill hits requests in queues, cards and round trips.
 #[test]
 fn killed_twenty_times_under_load() {
+    killed_under_load(None);
+}
+
+/// The same for a guest that does not poll: it has to be told to look.
+#[test]
+fn killed_twenty_times_while_interruptions_are_awaited() {
+    killed_under_load(Some(INTERRUPTIONS));
+}
+
+fn killed_under_load(features: Option<&str>) {
     if !Tier::Guest.is_there() {
         return;
     }
     let mut instance = instance();
     let mut launch = launch(&instance, vec![("load", requests(1024, 100))]);
     launch.cpus = 2;
+    if let Some(features) = features {
+        launch.cpu_features(features);
+    }
     let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
     let load = Load::start(&mut guest, 8);
     load.goes_on(&instance, 50);
@@ -37,6 +52,43 @@ fn killed_twenty_times_under_load() {
     }
     load.end(&mut guest);
     assert_eq!(scan(&mut guest), QUEUES);
+    power_off(guest);
+}
+
+/// One queue, and so many slow requests that it is full whenever the daemon dies: what was in it is sent
+/// again, although everybody who could send something waits already.
+#[test]
+fn a_full_queue_outlives_the_daemon() {
+    full_queue_outlives_the_daemon(None);
+}
+
+/// The same for a guest that does not poll.
+#[test]
+fn a_full_queue_outlives_the_daemon_while_interruptions_are_awaited() {
+    full_queue_outlives_the_daemon(Some(INTERRUPTIONS));
+}
+
+fn full_queue_outlives_the_daemon(features: Option<&str>) {
+    if !Tier::Guest.is_there() {
+        return;
+    }
+    let mut instance = Instance::start();
+    instance.set("bus/ap/apmask", "-5");
+    instance.mdev(A, &[5], &[4]);
+    let mut launch = launch(&instance, vec![("load", requests(4096, 4))]);
+    launch.cpus = 2;
+    if let Some(features) = features {
+        launch.cpu_features(features);
+    }
+    let mut guest = GuestConsole::boot(&launch, BOOT).expect("it boots");
+    let load = Load::start(&mut guest, 16);
+    for _ in 0..8 {
+        load.goes_on(&instance, 10);
+        instance.kill();
+        instance.restart();
+    }
+    load.goes_on(&instance, 10);
+    load.end(&mut guest);
     power_off(guest);
 }
 
