@@ -82,6 +82,15 @@ impl<'o> Scoreboard<'o> {
         Ok(())
     }
 
+    /// Rows whose measurement failed: each is a miss, and the benchmark goes on.
+    pub(super) fn fail(&mut self, rows: &[&str], reason: &str) -> Result<()> {
+        for what in rows {
+            self.missed += 1;
+            self.say(&format!("{what:<WIDTH$}   FAILED: {reason}"))?;
+        }
+        Ok(())
+    }
+
     fn compare(
         &mut self,
         what: &str,
@@ -173,6 +182,17 @@ mod tests {
         assert_eq!(board.finish().unwrap(), ExitCode::FAILURE);
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with("1 met, 2 missed\n"), "{text}");
+    }
+
+    #[test]
+    fn a_measurement_that_fails_is_a_miss_for_each_of_its_rows() {
+        let mut out = Vec::new();
+        let mut board = Scoreboard::new(&mut out, Judging::Off);
+        board.fail(&["one row", "another"], "no answer").unwrap();
+        assert_eq!(board.finish().unwrap(), ExitCode::FAILURE);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("0 met, 2 missed\n"), "{text}");
+        assert_eq!(text.matches("FAILED: no answer\n").count(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! stays what it was after the warm-up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ const ADAPTERS: [u8; 2] = [5, 6];
 const SHORT: Duration = Duration::from_secs(20);
 /// Memory is compared with what it was after this time, or after half of a short run.
 const WARM_UP: Duration = Duration::from_secs(60);
+/// How long a write may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// What the daemon may grow by beside a twentieth: an allocator's rounding, in KiB.
 const ROUNDING: u64 = 4 << 10;
@@ -119,13 +122,24 @@ impl<'i> Administrator<'i> {
     fn assign(&mut self, number: u8, trouble: &Trouble, (verb, what, id): (&str, &str, u8)) {
         trouble.begins();
         let path = format!("devices/vfio_ap/matrix/{}/{verb}_{what}", uuid(number));
-        self.instance.set(&path, &id.to_string());
+        self.write(&path, &id.to_string());
         let at = usize::from(number);
         if self.domain_taken[at] || self.adapter_taken[at] {
             return;
         }
         trouble.ends();
         self.changes += 1;
+    }
+
+    /// Writes to an attribute. Every write is answered in the end: faults do not last.
+    fn write(&self, path: &str, text: &str) {
+        let (file, text) = (self.instance.sys(path), text.to_owned());
+        let (done, answered) = channel();
+        // A thread of its own: one that waits for ever must not keep the test from failing.
+        thread::spawn(move || done.send(std::fs::write(file, text)).ok());
+        let answer = answered.recv_timeout(PATIENCE);
+        let answer = answer.unwrap_or_else(|_| panic!("{path} is not answered"));
+        answer.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     fn inject(&mut self, number: u8, trouble: &Trouble) {
