@@ -72,6 +72,23 @@ impl Ready {
         }
     }
 
+    /// A queue has work for the calling engine, which is going to [`take`](Self::take) it: nobody gets up
+    /// for it.
+    pub(crate) fn put(&self, apqn: Apqn) {
+        let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.there.set(apqn) {
+            list.waiting.push_back(apqn);
+        }
+    }
+
+    /// The next queue that has work, if there is one now.
+    pub(crate) fn take(&self) -> Option<Apqn> {
+        let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let apqn = list.waiting.pop_front()?;
+        list.there.clear(apqn);
+        Some(apqn)
+    }
+
     /// Waits for the next queue that has work. It may ring again from now on.
     pub(crate) fn next(&self) -> Apqn {
         let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
