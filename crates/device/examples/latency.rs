@@ -39,8 +39,13 @@ fn measure(socket: &std::path::Path, apqn: Apqn, rings: bool) -> Result<Vec<Dura
         if status.code != ResponseCode::NORMAL {
             return Err(format!("NQAP: {status:?}").into());
         }
-        while client.dqap(apqn, &mut buffer).stored == 0 {
-            std::hint::spin_loop();
+        loop {
+            let got = client.dqap(apqn, &mut buffer);
+            match got.status.code {
+                ResponseCode::NORMAL => break,
+                ResponseCode::FULL_OR_NO_REPLY => std::hint::spin_loop(),
+                _ => return Err(format!("DQAP: {:?}", got.status).into()),
+            }
         }
         if number >= WARM_UP {
             times.push(start.elapsed());
