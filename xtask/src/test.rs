@@ -129,7 +129,7 @@ pub(crate) fn run(length: Length) -> Result<()> {
     Ok(())
 }
 
-/// The machine's locks in every order in which three threads can take them. A build of its own, because
+/// The machine's locks in every order in which three threads can take them, and the words of a ring likewise. A build of its own, because
 /// the model checker's locks take the place of the real ones.
 fn interleavings() -> Result<()> {
     sh(&mut cargo(&[
@@ -140,6 +140,15 @@ fn interleavings() -> Result<()> {
         "loom,cex/vendored",
         "--test",
         "interleavings",
+    ]))?;
+    sh(&mut cargo(&[
+        "test",
+        "-p",
+        "device",
+        "--features",
+        "loom",
+        "--lib",
+        "ring::model",
     ]))
 }
 

@@ -13,6 +13,7 @@
 //! | [`apcb`] | [`Apcb`], CRYCB formats |
 //! | [`qci`] | the QCI information block |
 //! | [`tapq`] | GR2 of TAPQ, [`HwInfo`] |
+//! | [`contents`] | what a queue holds, as its status word tells it |
 //! | [`status`] | the AP queue status word, [`ResponseCode`] |
 //! | [`facts`] | [`CardQueries`]: what coprocessors tell about themselves and their master keys |
 //! | [`facility`] | [`Facilities`] |
@@ -25,6 +26,7 @@
 
 pub mod apcb;
 pub mod aqic;
+pub mod contents;
 pub mod errno;
 pub mod facility;
 pub mod facts;
@@ -40,6 +42,7 @@ pub mod tapq;
 
 pub use apcb::{Apcb, CrycbFormat};
 pub use aqic::AqicControl;
+pub use contents::Contents;
 pub use errno::Errno;
 pub use facility::Facilities;
 pub use facts::{CardFacts, CardQueries, KeyRegisters, MasterKeys};

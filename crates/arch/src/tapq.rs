@@ -122,6 +122,12 @@ impl HwInfo {
         self.0.to_be_bytes()[7] & 0xf
     }
 
+    /// Messages that the queue takes.
+    #[must_use]
+    pub const fn depth(self) -> usize {
+        self.qd() as usize + 1
+    }
+
     /// Maximum message size in bytes: ML * 4096, or 12 KiB when ML is 0.
     #[must_use]
     pub const fn max_message_size(self) -> usize {

@@ -11,10 +11,12 @@
 //! connection waits for them.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use arch::{Apcb, Apqn, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciBlock};
 
 use crate::irq::IrqIndex;
+use crate::ring::RingServer;
 use crate::version::OpenRequest;
 
 /// One mediated device that can be opened by connecting to its socket.
@@ -73,6 +75,19 @@ pub trait DeviceSession {
         let _ = range;
         Ok(())
     }
+
+    /// The client asks for rings: `rings` is made, and the session may make their ends for its queues.
+    /// [`rung`](Self::rung) is called from now on.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP: the session has no use for them, as by default.
+    fn set_rings(&mut self, rings: &Arc<RingServer>) -> Result<(), Errno> {
+        let _ = rings;
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The client has rung the doorbell of its rings: something was submitted while nobody polled.
+    fn rung(&mut self) {}
 
     /// Takes one adapter interruption that is due: a queue of the guest's whose interruptions are
     /// enabled got a reply since the last time.

@@ -49,6 +49,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arch::{
@@ -64,7 +65,8 @@ use crate::enablement::Enablement;
 use crate::eventfd::signal_eventfd;
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
-use crate::message::{ApcbReply, Command, IRQ_COUNT};
+use crate::message::{ApcbReply, Command, IRQ_COUNT, RingsReply};
+use crate::ring::{Rings, Shared};
 use crate::socket::deadline_in;
 use crate::version::{OpenReply, OpenRequest};
 
@@ -86,7 +88,12 @@ pub struct ClientOptions {
     pub first_backoff: Duration,
     /// Longest pause between two attempts to reconnect.
     pub longest_backoff: Duration,
+    /// Whether to use rings, if the daemon has them. Without them every instruction is a round trip.
+    pub rings: bool,
 }
+
+/// Environment variable that keeps clients from using rings when it is `off`.
+const RINGS_VARIABLE: &str = "APMATRIX_RINGS";
 
 impl Default for ClientOptions {
     fn default() -> Self {
@@ -98,6 +105,7 @@ impl Default for ClientOptions {
             patience: Duration::from_millis(5),
             first_backoff: Duration::from_millis(10),
             longest_backoff: Duration::from_secs(1),
+            rings: std::env::var_os(RINGS_VARIABLE).is_none_or(|value| value != "off"),
         }
     }
 }
@@ -198,6 +206,7 @@ pub struct Client {
     /// The adapter interruptions that the guest has enabled, to enable them again after a reconnect.
     enablement: Enablement,
     reconnects: u64,
+    rings: Arc<Rings>,
 }
 
 impl Client {
@@ -218,10 +227,11 @@ impl Client {
         let OpenReply { grant, max_message } = connection
             .version_reply(deadline)?
             .ok_or(ClientError::TimedOut)?;
+        let grant = grant.within(&request);
         let mut client = Self {
             path: path.to_owned(),
             options,
-            grant: grant.within(&request),
+            grant,
             max_message,
             request,
             state: State::Open(connection),
@@ -233,8 +243,10 @@ impl Client {
             known: Known::nothing(),
             enablement: Enablement::default(),
             reconnects: 0,
+            rings: Arc::new(Rings::new(grant.facilities)),
         };
         client.apcb()?;
+        client.setup_rings()?;
         Ok(client)
     }
 
@@ -281,6 +293,7 @@ impl Client {
     /// queues from now on.
     pub fn release(&mut self) {
         self.state = State::Released;
+        self.rings.end();
         self.known.forget();
         self.enablement.forget();
     }
@@ -350,8 +363,54 @@ impl Client {
         }
     }
 
+    /// Whether instructions go through rings at this moment.
+    #[must_use]
+    pub fn uses_rings(&self) -> bool {
+        self.rings.in_use()
+    }
+
+    /// The rings, for threads that do not wait for each other.
+    pub(crate) fn rings(&self) -> Arc<Rings> {
+        Arc::clone(&self.rings)
+    }
+
+    /// Asks the daemon for rings. It need not have any.
+    fn setup_rings(&mut self) -> Result<(), ClientError> {
+        if !self.options.rings {
+            return Ok(());
+        }
+        let timeout = self.options.round_trip;
+        let len = match self.transact(Command::ApSetupRings, (&[], &[]), &[], timeout) {
+            Err(ClientError::Refused(_) | ClientError::RefusedOther(_)) => return Ok(()),
+            answered => answered?,
+        };
+        let offered = RingsReply::read_from_bytes(self.reply(len)).ok();
+        let descriptors = match &mut self.state {
+            State::Open(connection) => connection.descriptors(),
+            State::Opening(..) | State::Down(_) | State::Released => None,
+        };
+        if let (Some(offered), Some(descriptors)) = (offered, descriptors)
+            && let Some(shared) = Shared::accept(&offered, descriptors)
+        {
+            self.rings.begin(shared, self.max_message);
+        }
+        Ok(())
+    }
+
+    /// Looks whether the daemon has gone.
+    pub(crate) fn look(&mut self) {
+        if let State::Open(connection) = &self.state
+            && connection.hung_up()
+        {
+            self.go_down();
+        }
+    }
+
     fn go_down(&mut self) {
         self.known.lost();
+        if let Some(qci) = self.rings.end() {
+            self.known.configured(qci);
+        }
         self.state = State::Down(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(self.options.longest_backoff);
     }
@@ -377,11 +436,7 @@ impl Client {
     /// Does what can be done for the connection without waiting for the daemon, and says what has
     /// to be waited for before the next call.
     pub(crate) fn tend(&mut self) -> Tending {
-        if let State::Open(connection) = &self.state
-            && connection.hung_up()
-        {
-            self.go_down();
-        }
+        self.look();
         // What went wrong decides about the pause only.
         drop(self.step(Duration::ZERO));
         match &self.state {
@@ -466,6 +521,7 @@ impl Client {
         self.enable_again()?;
         let before = self.known.configuration();
         let after = self.apcb()?.qci;
+        self.setup_rings()?;
         if let Some(eventfd) = &self.eventfds[IrqIndex::ConfigChanged as usize]
             && before != after
         {
@@ -501,22 +557,12 @@ impl Client {
         })
     }
 
-    /// NQAP of more than a message can have: what the queue says, else "message too big".
-    fn too_big(&mut self, apqn: Apqn) -> Outcome {
-        let (mut status, _) = self.tapq(apqn, false);
-        if status.code == ResponseCode::NORMAL {
-            status.code = ResponseCode::MESSAGE_TOO_BIG;
-        }
-        Outcome::Status(status)
-    }
-}
-
-impl ApInstructions for Client {
-    fn facilities(&self) -> Facilities {
-        self.grant.facilities
-    }
-
-    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+    /// Executes an instruction without rings.
+    pub(crate) fn ask_to_execute(
+        &mut self,
+        instruction: &Instruction<'_>,
+        reply: &mut [u8],
+    ) -> Outcome {
         if let Instruction::Nqap { apqn, message, .. } = instruction
             && message.len() > self.max_message as usize
         {
@@ -544,6 +590,34 @@ impl ApInstructions for Client {
                 self.enablement.follow(instruction, &outcome);
                 outcome
             }
+        }
+    }
+
+    /// NQAP of more than a message can have: what the queue says, else "message too big".
+    fn too_big(&mut self, apqn: Apqn) -> Outcome {
+        let facilities = false;
+        let test = Instruction::Tapq { apqn, facilities };
+        let Some(mut status) = self.ask_to_execute(&test, &mut []).status() else {
+            return Outcome::refused(&test, ResponseCode::NOT_AVAILABLE);
+        };
+        if status.code == ResponseCode::NORMAL {
+            status.code = ResponseCode::MESSAGE_TOO_BIG;
+        }
+        Outcome::Status(status)
+    }
+}
+
+impl ApInstructions for Client {
+    fn facilities(&self) -> Facilities {
+        self.grant.facilities
+    }
+
+    fn execute(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
+        let rings = self.rings();
+        match rings.execute(instruction, reply, || self.look()) {
+            Ok(outcome) => outcome,
+            // The queue is kept until the daemon has answered.
+            Err(_queue) => self.ask_to_execute(instruction, reply),
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     /// The message that is being received; its first `filled` bytes are there.
     input: Zeroizing<Vec<u8>>,
     filled: usize,
+    /// What came with the last reply.
+    descriptors: Descriptors,
 }
 
 impl Connection {
@@ -66,6 +68,7 @@ impl Connection {
             last_id: 0,
             input: Zeroizing::new(vec![0; max_frame(0)]),
             filled: 0,
+            descriptors: Descriptors::default(),
         })
     }
 
@@ -128,8 +131,14 @@ impl Connection {
         descriptors: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<usize, ClientError> {
+        self.descriptors.clear();
         self.send(command, head, body, descriptors, deadline)?;
         self.receive(command, deadline)
+    }
+
+    /// The descriptors that came with the last reply, if they are exactly so many.
+    pub(crate) fn descriptors<const N: usize>(&mut self) -> Option<[OwnedFd; N]> {
+        self.descriptors.take_all()
     }
 
     /// The first `len` bytes of the last reply's payload.
@@ -198,14 +207,13 @@ impl Connection {
 
     /// Receives until `input` holds `wanted` bytes of the message.
     fn fill(&mut self, wanted: usize, deadline: Deadline) -> Result<(), ClientError> {
-        let mut descriptors = Descriptors::default();
         while self.filled < wanted {
             let rest = &mut self.input[self.filled..wanted];
-            match receive_some(self.socket.as_fd(), rest, &mut descriptors) {
+            match receive_some(self.socket.as_fd(), rest, &mut self.descriptors) {
                 Ok(0) => return Err(ClientError::Closed),
                 Ok(received) => self.filled += received,
                 Err(SocketError::Os(OsError::AGAIN)) => {
-                    wait_readable(self.socket(), None, deadline)?;
+                    wait_readable(self.socket(), deadline)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -234,7 +242,7 @@ impl Line {
 
     /// Waits until something was received, the connection has ended or the deadline has passed.
     pub(crate) fn wait_for_answer(&self, deadline: Deadline) {
-        let _came = wait_readable(self.0.as_fd(), None, deadline);
+        let _came = wait_readable(self.0.as_fd(), deadline);
     }
 }
 

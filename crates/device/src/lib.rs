@@ -27,6 +27,7 @@
 //! | [`client`] | the client that a VMM links |
 //! | [`shared`] | the client for several threads |
 //! | `keeper` | the thread that connects again |
+//! | `ring` | memory that both ends share, for most instructions |
 //! | `absence` | what a guest is told while the daemon is away |
 //!
 //! Nothing that a peer sends is trusted: every length is bounded before it is used, every wait has
@@ -46,6 +47,7 @@ pub mod irq;
 mod keeper;
 mod link;
 pub mod message;
+mod ring;
 pub mod server;
 pub mod shared;
 mod socket;
@@ -55,6 +57,7 @@ pub use backend::{Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, Grant
 pub use client::{Client, ClientError, ClientOptions};
 pub use dma::DmaTable;
 pub use irq::IrqIndex;
+pub use ring::{Lie, Load, Message, RingEnd, RingServer};
 pub use server::{Limits, SessionEnd, Violation, serve};
 pub use shared::SharedClient;
 pub use version::{OpenRequest, VmIdentity, VmIdentityError};

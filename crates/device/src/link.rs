@@ -3,7 +3,7 @@
 //! Both hold a guest's operands. Each is wiped as far as it was used before the next message, and in the
 //! end.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Link {
     /// The present reply, header included.
     pub(crate) output: Zeroizing<Vec<u8>>,
     pub(crate) descriptors: Descriptors,
+    /// What goes with the present reply.
+    pub(crate) enclosed: Option<[OwnedFd; 3]>,
 }
 
 /// What a command gets: the length of its reply's payload, which stands in the output buffer
@@ -44,6 +46,7 @@ impl Link {
             input: Zeroizing::new(vec![0; frame]),
             output: Zeroizing::new(vec![0; frame]),
             descriptors: Descriptors::new(),
+            enclosed: None,
         }
     }
 
@@ -88,6 +91,7 @@ impl Link {
     /// Sends the answer to `command`, unless the client wants none.
     pub(crate) fn answer(&mut self, command: &Header, answer: Answer) -> Result<(), SessionEnd> {
         if command.flags.get() & HeaderFlags::NO_REPLY.bits() != 0 {
+            self.enclosed = None;
             if let Ok(len) = answer {
                 self.output[..HEADER_LEN + len].zeroize();
             }
@@ -100,7 +104,14 @@ impl Link {
         self.output[..HEADER_LEN].copy_from_slice(header.as_bytes());
         let message = &self.output[..HEADER_LEN + payload];
         let deadline = deadline_in(self.limits.send);
-        let sent = send_all(self.stream.as_fd(), message, &[], &[], deadline);
+        let socket = self.stream.as_fd();
+        let sent = match self.enclosed.take() {
+            None => send_all(socket, message, &[], &[], deadline),
+            Some(enclosed) => {
+                let enclosed = enclosed.each_ref().map(AsFd::as_fd);
+                send_all(socket, message, &[], &enclosed, deadline)
+            }
+        };
         self.output[..HEADER_LEN + payload].zeroize();
         sent.map_err(|error| match error {
             SocketError::TimedOut => SessionEnd::SendTimeout,

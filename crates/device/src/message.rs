@@ -39,6 +39,7 @@
 //! | 0x4151 | `AP_GET_APCB` | none | [`ApcbReply`] |
 //! | 0x4152 | `AP_SET_ALERT` | none, an eventfd by `SCM_RIGHTS` | none |
 //! | 0x4153 | `AP_GET_ALERTS` | none | [`AlertsReply`], at most 64 [`WireAlert`] |
+//! | 0x4154 | `AP_SETUP_RINGS` | none | [`RingsReply`], three descriptors by `SCM_RIGHTS` |
 //!
 //! Every other command, also `DEVICE_GET_REGION_INFO` (5), gets EOPNOTSUPP.
 //!
@@ -99,6 +100,13 @@
 //! removed. `AP_GET_ALERTS` then takes the queues concerned, each once, with what the guest gave
 //! PQAP(AQIC): the server never touches guest memory, so the client stores the notification byte and
 //! makes the interruption pending.
+//!
+//! ## `AP_SETUP_RINGS`
+//!
+//! Makes memory that both ends map, through which most instructions need no round trip: see [`ring`]
+//! and `docs/protocol.md`. EOPNOTSUPP when the server has none, EEXIST when the session has it already.
+//!
+//! [`ring`]: crate::RingServer
 //!
 //! # Descriptors
 //!
@@ -200,6 +208,8 @@ commands! {
     ApSetAlert = 0x4152;
     /// Takes the adapter interruptions that are due.
     ApGetAlerts = 0x4153;
+    /// Sets up rings.
+    ApSetupRings = 0x4154;
 }
 
 impl Command {
@@ -428,6 +438,18 @@ wire_structs! {
         /// Replies since the last time, at least 1: a client may make one interruption of them.
         replies: U32,
     }
+    /// The reply to `AP_SETUP_RINGS`: what the shared memory holds; 16 bytes. A client that does not
+    /// understand these numbers leaves it alone.
+    RingsReply {
+        /// Rings.
+        rings: U32,
+        /// Slots of a ring for requests, and as many for replies.
+        slots: U32,
+        /// Bytes of a slot.
+        slot_size: U32,
+        /// 0.
+        reserved: U32,
+    }
     /// The reply to `AP_GET_APCB`; 240 bytes.
     ApcbReply {
         /// Grows with every change.
@@ -513,6 +535,7 @@ mod tests {
         assert_eq!(size_of::<ExecReply>(), 24);
         assert_eq!(size_of::<ApcbReply>(), 240);
         assert_eq!(size_of::<AlertsReply>(), 8);
+        assert_eq!(size_of::<RingsReply>(), 16);
         assert_eq!(size_of::<WireAlert>(), 16);
         assert!(HEADER_LEN + 8 + MOST_ALERTS * 16 <= max_frame(1));
     }

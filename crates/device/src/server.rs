@@ -15,7 +15,7 @@
 //! sends makes it allocate more. An idle client may wait for ever; a client in the middle of a
 //! message, or one that does not read its replies, may not.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -31,9 +31,10 @@ use crate::link::{Answer, Link, receive_end};
 use crate::message::{
     AlertsReply, ApcbReply, Command, DEFAULT_MAX_MESSAGE, DeviceFlags, DeviceInfo, DmaMap,
     DmaUnmap, ExecReply, HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, MOST_ALERTS,
-    SetIrqs, VersionHead, WireAlert,
+    RingsReply, SetIrqs, VersionHead, WireAlert,
 };
-use crate::socket::{Readable, wait_hangup, wait_readable};
+use crate::ring::{Offer, RingServer};
+use crate::socket::{Others, Readable, wait_for_work, wait_hangup};
 use crate::version::{OpenReply, OpenRequest, format_number};
 
 /// Bounds of a session.
@@ -121,6 +122,7 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
             eventfds: [None, None],
             alert: None,
             resetting: None,
+            doorbell: None,
         }
         .run(),
         Err(end) => end,
@@ -198,6 +200,8 @@ struct Session<S> {
     alert: Option<OwnedFd>,
     /// A `DEVICE_RESET` that has not been answered.
     resetting: Option<Header>,
+    /// By which the client of rings rings.
+    doorbell: Option<OwnedFd>,
 }
 
 impl<S: DeviceSession> Session<S> {
@@ -212,14 +216,22 @@ impl<S: DeviceSession> Session<S> {
     /// Waits for one message or wake-up and handles it. While a reset takes time no further command is
     /// read, but wake-ups are seen, and that the client has gone.
     fn step(&mut self) -> Result<(), SessionEnd> {
-        let (socket, wake) = (self.link.socket(), self.device.wake_fd());
+        let socket = self.link.socket();
+        let others = Others {
+            wake: self.device.wake_fd(),
+            doorbell: self.doorbell.as_ref().map(AsFd::as_fd),
+        };
         let readable = if self.resetting.is_some() {
-            wait_hangup(socket, wake)
+            wait_hangup(socket, others)
         } else {
-            wait_readable(socket, wake, None)
+            wait_for_work(socket, others)
         };
         match readable.map_err(receive_end)? {
             Readable::Wake => self.wake(),
+            Readable::Doorbell => {
+                self.rung();
+                Ok(())
+            }
             Readable::Socket if self.resetting.is_some() => Err(SessionEnd::Closed),
             Readable::Socket => {
                 let (header, len) = self.link.receive(self.link.limits.message)?;
@@ -265,6 +277,35 @@ impl<S: DeviceSession> Session<S> {
         }
     }
 
+    /// The client has rung, however often.
+    fn rung(&mut self) {
+        if let Some(doorbell) = &self.doorbell {
+            let _emptied = rustix::io::read(doorbell, &mut [0; 4096]);
+        }
+        self.device.rung();
+    }
+
+    fn setup_rings(&mut self, len: usize) -> Answer {
+        no_payload(len)?;
+        if self.doorbell.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let made = RingServer::new().map_err(|error| match error.raw_os_error() {
+            // A kernel without such memory or such seals.
+            Some(libc::EINVAL | libc::ENOSYS) => Errno::EOPNOTSUPP,
+            _ => Errno::ENOMEM,
+        });
+        let (rings, offer) = made?;
+        self.device.set_rings(&rings)?;
+        let Offer {
+            descriptors,
+            doorbell,
+        } = offer;
+        self.doorbell = Some(doorbell);
+        self.link.enclosed = Some(descriptors);
+        Ok(self.link.put(&RingsReply::ours()))
+    }
+
     /// Handles a command; `None`: it is answered later.
     fn dispatch(&mut self, command: u16, len: usize) -> Option<Answer> {
         let command = match self.check(command) {
@@ -289,6 +330,7 @@ impl<S: DeviceSession> Session<S> {
             }),
             Command::ApSetAlert => self.set_alert(len),
             Command::ApGetAlerts => self.get_alerts(len),
+            Command::ApSetupRings => self.setup_rings(len),
         })
     }
 

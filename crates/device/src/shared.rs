@@ -1,21 +1,24 @@
 //! The client for several threads, one per virtual CPU.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arch::{ApInstructions, Facilities, Instruction, Outcome};
 
 use crate::backend::{Alert, ApcbView, DmaRange, Grant};
 use crate::client::{Client, ClientError};
 use crate::irq::IrqIndex;
+use crate::ring::Rings;
 
-/// A [`Client`] behind a lock that is held for one round trip at a time. A thread may wait for the
+/// A [`Client`] behind a lock that is held for one round trip at a time; instructions in rings need no
+/// round trip, and share nothing between queues. A thread may wait for the
 /// round trips of others, each of which ends by its deadline; when the daemon is away the first one
 /// waits and the others are answered at once. [`SharedClient::keep`] sees to the connection.
 #[derive(Debug)]
 pub struct SharedClient {
     grant: Grant,
     client: Mutex<Client>,
+    rings: Arc<Rings>,
 }
 
 impl SharedClient {
@@ -24,6 +27,7 @@ impl SharedClient {
     pub fn new(client: Client) -> Self {
         Self {
             grant: client.grant(),
+            rings: client.rings(),
             client: Mutex::new(client),
         }
     }
@@ -59,7 +63,23 @@ impl SharedClient {
 
     /// Executes one instruction; see [`ApInstructions::execute`].
     pub fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
-        self.lock().execute(instruction, reply)
+        // Whoever has the lock sees that the daemon has gone by himself.
+        let look = || match self.client.try_lock() {
+            Ok(mut client) => client.look(),
+            Err(TryLockError::Poisoned(client)) => client.into_inner().look(),
+            Err(TryLockError::WouldBlock) => {}
+        };
+        match self.rings.execute(instruction, reply, look) {
+            Ok(outcome) => outcome,
+            // The queue is kept until the daemon has answered.
+            Err(_queue) => self.lock().ask_to_execute(instruction, reply),
+        }
+    }
+
+    /// See [`Client::uses_rings`].
+    #[must_use]
+    pub fn uses_rings(&self) -> bool {
+        self.rings.in_use()
     }
 
     /// See [`Client::reset`].

@@ -59,54 +59,79 @@ impl Descriptors {
     pub(crate) fn take(&mut self) -> Option<OwnedFd> {
         self.0.pop()
     }
+
+    /// Takes all out, if there are exactly so many.
+    pub(crate) fn take_all<const N: usize>(&mut self) -> Option<[OwnedFd; N]> {
+        std::mem::take(&mut self.0).try_into().ok()
+    }
 }
 
-/// What ended [`wait_readable`].
+/// What ended [`wait_for_work`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Readable {
     /// The socket has data, or its end.
     Socket,
     /// The wake descriptor is readable; it comes first.
     Wake,
+    /// The doorbell is readable; it comes second.
+    Doorbell,
 }
 
-/// Waits until `socket` or `wake` is readable.
-pub(crate) fn wait_readable(
+/// What a session waits for besides its socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Others<'fd> {
+    /// The rest of the daemon wants something.
+    pub(crate) wake: Option<BorrowedFd<'fd>>,
+    /// The client has rung.
+    pub(crate) doorbell: Option<BorrowedFd<'fd>>,
+}
+
+/// Waits until `socket` is readable.
+pub(crate) fn wait_readable(socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(), SocketError> {
+    poll_until(
+        &mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)],
+        deadline,
+    )
+}
+
+/// Waits until the socket or one of the others is readable.
+pub(crate) fn wait_for_work(
     socket: BorrowedFd<'_>,
-    wake: Option<BorrowedFd<'_>>,
-    deadline: Deadline,
+    others: Others<'_>,
 ) -> Result<Readable, SocketError> {
-    let second = wake.unwrap_or(socket);
-    let mut fds = [
-        PollFd::from_borrowed_fd(socket, PollFlags::IN),
-        PollFd::from_borrowed_fd(second, PollFlags::IN),
-    ];
-    let used = if wake.is_some() { 2 } else { 1 };
-    poll_until(&mut fds[..used], deadline)?;
-    if used == 2 && !fds[1].revents().is_empty() {
-        Ok(Readable::Wake)
-    } else {
-        Ok(Readable::Socket)
-    }
+    wait_among(socket, PollFlags::IN, others)
 }
 
-/// Waits until the peer of `socket` has gone or `wake` is readable; what the peer has sent stays.
+/// Waits until the peer of `socket` has gone or one of the others is readable; what the peer has sent
+/// stays.
 pub(crate) fn wait_hangup(
     socket: BorrowedFd<'_>,
-    wake: Option<BorrowedFd<'_>>,
+    others: Others<'_>,
 ) -> Result<Readable, SocketError> {
-    let second = wake.unwrap_or(socket);
+    wait_among(socket, PollFlags::RDHUP, others)
+}
+
+fn wait_among(
+    socket: BorrowedFd<'_>,
+    event: PollFlags,
+    others: Others<'_>,
+) -> Result<Readable, SocketError> {
+    // What is not there is the socket without an event to be asked for.
+    let other = |fd: Option<BorrowedFd<'_>>| fd.map_or(PollFlags::empty(), |_| PollFlags::IN);
+    let Others { wake, doorbell } = others;
     let mut fds = [
-        PollFd::from_borrowed_fd(socket, PollFlags::RDHUP),
-        PollFd::from_borrowed_fd(second, PollFlags::IN),
+        PollFd::from_borrowed_fd(socket, event),
+        PollFd::from_borrowed_fd(wake.unwrap_or(socket), other(wake)),
+        PollFd::from_borrowed_fd(doorbell.unwrap_or(socket), other(doorbell)),
     ];
-    let used = if wake.is_some() { 2 } else { 1 };
-    poll_until(&mut fds[..used], None)?;
-    if used == 2 && !fds[1].revents().is_empty() {
-        Ok(Readable::Wake)
+    poll_until(&mut fds, None)?;
+    Ok(if wake.is_some() && !fds[1].revents().is_empty() {
+        Readable::Wake
+    } else if doorbell.is_some() && fds[2].revents().contains(PollFlags::IN) {
+        Readable::Doorbell
     } else {
-        Ok(Readable::Socket)
-    }
+        Readable::Socket
+    })
 }
 
 /// Waits until the connection of `socket` has ended at either side.
@@ -203,7 +228,7 @@ pub(crate) fn receive_exact(
             }
             Ok(received) => filled += received,
             Err(SocketError::Os(OsError::AGAIN)) => {
-                wait_readable(socket, None, deadline)?;
+                wait_readable(socket, deadline)?;
             }
             Err(error) => return Err(error),
         }

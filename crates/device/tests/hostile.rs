@@ -127,7 +127,7 @@ fn a_half_close_is_an_end() {
 fn wrong_commands_get_errors_and_change_nothing() {
     let card = card();
     let mut peer = Peer::open(&card);
-    for command in [0, 5, 6, 9, 14, 0x4152, 0x4153, 0x4154, u16::MAX] {
+    for command in [0, 5, 6, 9, 14, 0x4152, 0x4153, 0x4155, u16::MAX] {
         assert_eq!(peer.errno(command, &[0; 40]), EOPNOTSUPP, "{command:#x}");
     }
     let again = version(&request().to_json());
@@ -135,6 +135,7 @@ fn wrong_commands_get_errors_and_change_nothing() {
     for (command, payload) in [
         (Command::DeviceReset, &[0u8; 1][..]),
         (Command::ApGetApcb, &[0; 1]),
+        (Command::ApSetupRings, &[0; 1]),
         (Command::DeviceGetInfo, &[]),
         (
             Command::DeviceGetInfo,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`texts`] | masks, numbers, UUIDs, queue numbers, SPEC, orders of faults |
 //! | [`wire`] | frames, outcomes, VERSION, whole sessions |
+//! | [`rings`] | the server's end of shared memory |
 //! | [`messages`] | AP messages: requests to a card, replies to a guest |
 //! | [`instructions`] | programs of two guests on one machine |
 //! | [`shadow`] | what [`instructions`] compares the machine with |
@@ -17,6 +18,7 @@
 pub mod corpus;
 pub mod instructions;
 pub mod messages;
+pub mod rings;
 pub mod shadow;
 pub mod texts;
 pub mod wire;

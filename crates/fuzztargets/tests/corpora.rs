@@ -1,7 +1,7 @@
 //! Every committed input of every target of this crate.
 
 use fuzztargets::corpus::replay;
-use fuzztargets::{instructions, messages, texts, wire};
+use fuzztargets::{instructions, messages, rings, texts, wire};
 
 #[test]
 fn masks() {
@@ -46,6 +46,11 @@ fn versions() {
 #[test]
 fn sessions() {
     replay("sessions", wire::sessions);
+}
+
+#[test]
+fn rings() {
+    replay("rings", rings::rings);
 }
 
 #[test]

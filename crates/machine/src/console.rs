@@ -236,7 +236,7 @@ impl Machine {
         hardware.change_to(config);
         // Guests lose the queues that are gone and get those that have come.
         for guest in control.guests.values() {
-            guest.set_masks(guest.apcb(), hardware.queues());
+            guest.set_masks(guest.apcb(), &hardware);
         }
         Ok(())
     }

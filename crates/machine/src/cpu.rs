@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arch::qci::{MAX_ADAPTER_WITHOUT_APXA, MAX_DOMAIN_WITHOUT_APXA};
 use arch::{
-    ApInstructions, Apid, Apqn, CardFacts, CardQueries, CrycbFormat, Facilities, Gisa, Instruction,
-    MasterKeys, Outcome, ProgramException, QciBlock, QciFlags, ResponseCode,
+    ApInstructions, Apid, Apqn, CardFacts, CardQueries, Facilities, Gisa, Instruction, MasterKeys,
+    Outcome, ProgramException, QciBlock, QciFlags, ResponseCode,
 };
 
 use crate::guests::Guest;
@@ -109,35 +109,16 @@ impl<M: Deref<Target = Machine>> GuestCpu<M> {
         }
     }
 
-    /// Flags of the QCI block that the guest sees: no secure binding, and extended addressing only
-    /// with a format-2 CRYCB.
     fn qci_flags(&self) -> Option<QciFlags> {
-        let hidden = match self.guest.format() {
-            CrycbFormat::Format2 => QciFlags::APSB,
-            CrycbFormat::Format0 | CrycbFormat::Format1 => QciFlags::APSB | QciFlags::APXA,
-        };
-        self.machine.qci_flags().map(|flags| flags - hidden)
+        let flags = self.machine.qci_flags()?;
+        Some(self.guest.qci_flags(flags))
     }
 
     fn qci_block(&self) -> QciBlock {
         // The machine's lock is released before the guest's is taken: control takes them in the
         // same order and holds both.
         let host = self.machine.host_qci();
-        let apcb = self.guest.apcb();
-        let flags = self.qci_flags().unwrap_or(QciFlags::empty());
-        let (na, nd) = if flags.contains(QciFlags::APXA) {
-            (host.na, host.nd)
-        } else {
-            (0, 0)
-        };
-        QciBlock {
-            flags,
-            na,
-            nd,
-            apm: apcb.apm,
-            aqm: apcb.aqm,
-            adm: apcb.adm,
-        }
+        self.guest.qci_block(&host, &self.guest.apcb())
     }
 }
 

@@ -11,9 +11,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arch::{Apcb, Apqn, CrycbFormat, Facilities};
+use arch::{Apcb, Apqn, CrycbFormat, Facilities, QciBlock, QciFlags};
 
 use crate::GuestId;
+use crate::hardware::Hardware;
+use crate::port::{Port, Ports};
 use crate::queue::Queue;
 use crate::sync::{RwLock, read, write};
 
@@ -33,6 +35,10 @@ pub(crate) struct View {
     pub(crate) apcb: Apcb,
     /// The queues of the APCB that the partition has.
     pub(crate) plugged: BTreeMap<Apqn, Arc<Queue>>,
+    /// Makes ports for the queues, if the guest wants any.
+    ports: Option<Arc<dyn Ports>>,
+    /// Somebody wants to see every instruction.
+    diverted: bool,
 }
 
 impl Guest {
@@ -65,9 +71,10 @@ impl Guest {
         read(&self.view).apcb
     }
 
-    /// Sets the masks: queues that leave are taken first, then those that enter are given. `queues`
-    /// are those of the partition.
-    pub(crate) fn set_masks(&self, apcb: Apcb, queues: &BTreeMap<Apqn, Arc<Queue>>) {
+    /// Sets the masks: queues that leave are taken first, then those that enter are given, and what QCI
+    /// answers is told.
+    pub(crate) fn set_masks(&self, apcb: Apcb, hardware: &Hardware) {
+        let queues = hardware.queues();
         let mut view = write(&self.view);
         view.apcb = apcb;
         view.plugged.retain(|apqn, queue| {
@@ -81,10 +88,72 @@ impl Guest {
         });
         for (apqn, queue) in queues {
             if apcb.contains(*apqn) && !view.plugged.contains_key(apqn) {
-                queue.plug(self.id);
+                queue.divert(view.diverted);
+                queue.plug(self.id, view.port(*apqn, queue));
                 view.plugged.insert(*apqn, Arc::clone(queue));
             }
         }
+        self.tell(&view, hardware);
+    }
+
+    /// Gives every queue a port, or takes all ports.
+    pub(crate) fn set_ports(&self, ports: Option<Arc<dyn Ports>>, hardware: &Hardware) {
+        let mut view = write(&self.view);
+        view.ports = ports;
+        self.tell(&view, hardware);
+        for (apqn, queue) in &view.plugged {
+            queue.connect(view.port(*apqn, queue));
+        }
+    }
+
+    /// Whether every instruction is to come by `execute`.
+    pub(crate) fn divert(&self, diverted: bool) {
+        let mut view = write(&self.view);
+        view.diverted = diverted;
+        for queue in view.plugged.values() {
+            queue.divert(diverted);
+        }
+    }
+
+    fn tell(&self, view: &View, hardware: &Hardware) {
+        if let Some(ports) = &view.ports {
+            ports.configured(&self.qci_block(&hardware.config().qci_block(), &view.apcb));
+        }
+    }
+
+    /// Flags of the QCI block that the guest sees of the machine's: no secure binding, and extended
+    /// addressing only with a format-2 CRYCB.
+    pub(crate) fn qci_flags(&self, flags: QciFlags) -> QciFlags {
+        let hidden = match self.format {
+            CrycbFormat::Format2 => QciFlags::APSB,
+            CrycbFormat::Format0 | CrycbFormat::Format1 => QciFlags::APSB | QciFlags::APXA,
+        };
+        flags - hidden
+    }
+
+    /// What QCI answers under `apcb`, on a machine whose host gets `host`.
+    pub(crate) fn qci_block(&self, host: &QciBlock, apcb: &Apcb) -> QciBlock {
+        let flags = self.qci_flags(host.flags);
+        let (na, nd) = if flags.contains(QciFlags::APXA) {
+            (host.na, host.nd)
+        } else {
+            (0, 0)
+        };
+        QciBlock {
+            flags,
+            na,
+            nd,
+            apm: apcb.apm,
+            aqm: apcb.aqm,
+            adm: apcb.adm,
+        }
+    }
+}
+
+impl View {
+    fn port(&self, apqn: Apqn, queue: &Queue) -> Option<Box<dyn Port>> {
+        let ports = self.ports.as_ref()?;
+        ports.make(apqn, queue.card().hw_info())
     }
 }
 

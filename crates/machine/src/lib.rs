@@ -42,6 +42,7 @@ mod hardware;
 mod keys;
 mod message;
 pub mod partition;
+pub mod port;
 mod queue;
 pub mod slow;
 pub mod spec;
@@ -59,6 +60,7 @@ use cex::keys::HashKey;
 
 use crate::guests::{Guest, shared_queue};
 use crate::hardware::Hardware;
+use crate::port::Ports;
 use crate::queue::Queue;
 use crate::sync::{Mutex, RwLock, lock, read};
 
@@ -248,7 +250,7 @@ impl Machine {
             }
         }
         let hardware = read(&self.hardware);
-        guest.set_masks(apcb, hardware.queues());
+        guest.set_masks(apcb, &hardware);
         Ok(())
     }
 
@@ -256,7 +258,7 @@ impl Machine {
     pub fn clear_masks(&self, id: GuestId) {
         let control = lock(&self.control);
         if let Some(guest) = control.guests.get(&id) {
-            guest.set_masks(Apcb::EMPTY, read(&self.hardware).queues());
+            guest.set_masks(Apcb::EMPTY, &read(&self.hardware));
         }
     }
 
@@ -264,7 +266,27 @@ impl Machine {
     pub fn detach_guest(&self, id: GuestId) {
         let mut control = lock(&self.control);
         if let Some(guest) = control.guests.remove(&id) {
-            guest.set_masks(Apcb::EMPTY, read(&self.hardware).queues());
+            guest.set_masks(Apcb::EMPTY, &read(&self.hardware));
+        }
+    }
+
+    /// Gives the queues of a guest ports of `ports`, also those that it gets later, or takes its ports.
+    /// Whether there is such a guest.
+    pub fn set_ports(&self, id: GuestId, ports: Option<Arc<dyn Ports>>) -> bool {
+        let control = lock(&self.control);
+        let guest = control.guests.get(&id);
+        guest.is_some_and(|guest| {
+            guest.set_ports(ports, &read(&self.hardware));
+            true
+        })
+    }
+
+    /// Closes the ports of a guest, without loss, as long as every instruction of it is to come by
+    /// [`ApInstructions::execute`](arch::ApInstructions::execute); or opens them again.
+    pub fn divert(&self, id: GuestId, diverted: bool) {
+        let guest = lock(&self.control).guests.get(&id).map(Arc::clone);
+        if let Some(guest) = guest {
+            guest.divert(diverted);
         }
     }
 

@@ -4,6 +4,8 @@ use core::fmt;
 
 use zeroize::Zeroize;
 
+use crate::port::Carried;
+
 /// A buffer that holds one message: a request, later its reply.
 pub(crate) struct MessageBuffer {
     /// Bytes from `len` on are zero.
@@ -30,6 +32,22 @@ impl MessageBuffer {
         self.clear();
         self.len = message.len().min(self.bytes.len());
         self.bytes[..self.len].copy_from_slice(&message[..self.len]);
+    }
+
+    /// Replaces the message by what `fill` puts at the beginning of the memory it gets, and returns what
+    /// `fill` says about it. After an error, or without a message, the buffer is empty.
+    pub(crate) fn fill_with<E>(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> Result<Option<Carried>, E>,
+    ) -> Result<Option<Carried>, E> {
+        self.clear();
+        let filled = fill(&mut self.bytes);
+        match &filled {
+            Ok(Some(carried)) => self.len = carried.length.min(self.bytes.len()),
+            Ok(None) => {}
+            Err(_) => self.bytes.zeroize(),
+        }
+        filled
     }
 
     /// Its whole memory, for tests of what stays in it.
@@ -78,12 +96,15 @@ impl Pool {
 
     /// A buffer that holds `message`.
     pub(crate) fn take(&mut self, message: &[u8]) -> MessageBuffer {
-        let mut buffer = self
-            .free
-            .pop()
-            .unwrap_or_else(|| MessageBuffer::new(self.capacity));
+        let mut buffer = self.unused();
         buffer.fill(message);
         buffer
+    }
+
+    /// An empty buffer.
+    pub(crate) fn unused(&mut self) -> MessageBuffer {
+        let free = self.free.pop();
+        free.unwrap_or_else(|| MessageBuffer::new(self.capacity))
     }
 
     /// Erases `buffer` and keeps it for later.
@@ -97,7 +118,7 @@ impl Pool {
 
     /// The buffers that hold no message.
     #[cfg(test)]
-    pub(crate) fn unused(&self) -> impl Iterator<Item = &MessageBuffer> {
+    pub(crate) fn all_unused(&self) -> impl Iterator<Item = &MessageBuffer> {
         self.free.iter()
     }
 

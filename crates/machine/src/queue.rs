@@ -8,8 +8,11 @@ use cex::keys::HashKey;
 
 use crate::GuestId;
 use crate::counters::{QueueCounters, QueueSnapshot};
-use crate::faults::{FaultId, Faults, Hit, Mnemonic, RequestFaults, Ticket, Withheld};
+use crate::faults::{
+    FaultId, Faults, Hit, InjectError, Mnemonic, Order, RequestFaults, Ticket, Withheld,
+};
 use crate::keys::OwnerKeys;
+use crate::port::Port;
 use crate::slow::SlowReset;
 use crate::state::{Condition, Finished, Interrupts, Job, QueueLoad, Requester, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -60,13 +63,16 @@ impl Queue {
         reply: &mut [u8],
     ) -> Outcome {
         let mut state = lock(&self.state);
-        if self.faults.any()
+        let faulty = self.faults.any();
+        if faulty
             && state.executes_for(requester)
             && let Some(mnemonic) = Mnemonic::of(instruction)
             && let Some(hit) = self
                 .faults
                 .on_instruction(mnemonic, requester != Requester::Host)
         {
+            // It may have been the last.
+            state.set_faulty(self.faults.any());
             match hit {
                 Hit::Answer(code) => return state.answer(instruction, code),
                 Hit::Hang => state.hang_reset(),
@@ -82,9 +88,30 @@ impl Queue {
         outcome
     }
 
-    /// Gives the queue to a guest, empty.
-    pub(crate) fn plug(&self, guest: GuestId) {
-        self.change(|state| state.plug(guest));
+    /// Gives the queue to a guest, empty, with a port if there is one.
+    pub(crate) fn plug(&self, guest: GuestId, port: Option<Box<dyn Port>>) {
+        self.change(|state| state.plug(guest, port));
+    }
+
+    /// Gives the queue another port, or takes the one that it has.
+    pub(crate) fn connect(&self, port: Option<Box<dyn Port>>) {
+        self.change(|state| state.connect(port));
+    }
+
+    /// Whether somebody wants to see every instruction of the guest.
+    pub(crate) fn divert(&self, diverted: bool) {
+        self.change(|state| state.divert(diverted));
+    }
+
+    /// Makes a fault active.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn inject(&self, id: FaultId, order: Order) -> Result<(), InjectError> {
+        let mut state = lock(&self.state);
+        self.faults.inject(id, order)?;
+        state.set_faulty(true);
+        Ok(())
     }
 
     /// Takes the queue from its guest. When this returns, no request of the guest reaches the card
@@ -118,11 +145,17 @@ impl Queue {
     /// Takes the next request for an engine and counts it: from now on it has reached the card.
     pub(crate) fn take(&self) -> Option<(Job, RequestFaults)> {
         let mut state = lock(&self.state);
-        let job = state.take()?;
+        let Some(job) = state.take() else {
+            // A guest that lied about its port has had its queue reset.
+            self.withheld.erase_orphans(&state);
+            return None;
+        };
         // Under the lock, so that the count cannot rise after a revoke has returned.
         self.reached.fetch_add(1, Ordering::Relaxed);
         let faults = if self.faults.any() {
-            self.faults.on_request(state.guest().is_some())
+            let hits = self.faults.on_request(state.guest().is_some());
+            state.set_faulty(self.faults.any());
+            hits
         } else {
             RequestFaults::default()
         };
@@ -169,10 +202,12 @@ impl Queue {
 
     /// Ends the faults that `which` picks, and a reset that hangs by one of them; how many there were.
     pub(crate) fn clear_faults(&self, which: impl Fn(FaultId) -> bool) -> usize {
+        let mut state = lock(&self.state);
         let (count, hung) = self.faults.clear(which);
         if hung {
-            self.end_reset();
+            state.end_reset();
         }
+        state.set_faulty(self.faults.any());
         count
     }
 

@@ -27,22 +27,28 @@
 //! ```
 //! A request holds its place in the queue until its reply was read completely, so that the depth
 //! bounds what a queue can hold. A job whose generation has passed is an orphan: its reply is erased
-//! when the engine brings it. Several engines may serve one queue; replies then stand in the order in
+//! when the engine brings it. With a port ([`crate::port`]) requests and replies are in the guest's
+//! memory instead, and move here when the port is closed. Several engines may serve one queue; replies then stand in the order in
 //! which they were finished.
 
 mod faulted;
+mod ported;
 
 use std::collections::VecDeque;
 
+use arch::contents::deliver;
 use arch::instruction::Dequeued;
-use arch::status::StatusFlags;
-use arch::{ApType, AqicControl, HwInfo, Instruction, Outcome, QueueStatus, ResponseCode};
+use arch::{
+    ApType, AqicControl, Contents, HwInfo, Instruction, Outcome, QueueStatus, ResponseCode,
+};
 
 use cex::keys::KeyCache;
 
 use crate::GuestId;
 use crate::message::{MessageBuffer, Pool};
+use crate::port::Port;
 use crate::slow::{Slow, SlowReset};
+use ported::Ported;
 
 /// Who executes an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +91,19 @@ pub struct QueueLoad {
 struct Held {
     psmid: u64,
     special: bool,
+    /// It came through the port.
+    ported: bool,
     buffer: MessageBuffer,
+}
+
+impl Held {
+    /// As one that the queue has from now on.
+    fn into_own(self) -> Self {
+        Self {
+            ported: false,
+            ..self
+        }
+    }
 }
 
 /// A request on its way through an engine.
@@ -142,11 +160,12 @@ pub(crate) struct State {
     keys: KeyCache,
     interrupts: Option<Interrupts>,
     slow: Slow,
+    ported: Ported,
 }
 
 impl State {
     pub(crate) fn new(info: HwInfo, condition: Condition) -> Self {
-        let depth = usize::from(info.qd()) + 1;
+        let depth = info.depth();
         Self {
             info,
             condition,
@@ -161,6 +180,7 @@ impl State {
             keys: KeyCache::new(),
             interrupts: None,
             slow: Slow::default(),
+            ported: Ported::default(),
         }
     }
 
@@ -171,11 +191,25 @@ impl State {
         instruction: &Instruction<'_>,
         reply: &mut [u8],
     ) -> Outcome {
-        if let Requester::Guest(id) = requester
-            && self.guest != Some(id)
-        {
-            return Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE);
+        let moves = matches!(
+            instruction,
+            Instruction::Nqap { .. } | Instruction::Dqap { .. }
+        );
+        match requester {
+            Requester::Guest(id) if self.guest != Some(id) => {
+                return Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE);
+            }
+            // The guest is out of its port while it executes.
+            Requester::Guest(_) if moves || self.ported.is_closing() => self.absorb(),
+            Requester::Host if moves => self.ported.begin_closing(),
+            Requester::Guest(_) | Requester::Host => {}
         }
+        let outcome = self.execute_here(instruction, reply);
+        self.settle();
+        outcome
+    }
+
+    fn execute_here(&mut self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         let code = match self.condition {
             Condition::Operating => ResponseCode::NORMAL,
             Condition::Deconfigured => ResponseCode::DECONFIGURED,
@@ -227,10 +261,11 @@ impl State {
         }
     }
 
-    /// Gives the queue to a guest, empty.
-    pub(crate) fn plug(&mut self, guest: GuestId) {
+    /// Gives the queue to a guest, empty, with a port if there is one.
+    pub(crate) fn plug(&mut self, guest: GuestId, port: Option<Box<dyn Port>>) {
         self.drop_contents();
         self.guest = Some(guest);
+        self.connect(port);
     }
 
     /// Takes the queue from its guest. When this returns, no request of the guest reaches the card
@@ -239,6 +274,7 @@ impl State {
         self.drop_contents();
         self.pool.release();
         self.guest = None;
+        self.connect(None);
     }
 
     /// Follows the hardware. The contents are lost on every change, and the guest too when the queue
@@ -253,7 +289,9 @@ impl State {
         if condition == Condition::Gone {
             self.pool.release();
             self.guest = None;
+            self.connect(None);
         }
+        self.settle();
     }
 
     pub(crate) const fn slow_resets(&mut self, order: Option<SlowReset>) {
@@ -261,16 +299,21 @@ impl State {
     }
 
     /// Ends a reset that takes time; whether there was one.
-    pub(crate) const fn end_reset(&mut self) -> bool {
+    pub(crate) fn end_reset(&mut self) -> bool {
         let running = self.slow.is_running();
         self.slow.end();
+        self.settle();
         running
     }
 
     /// Takes the next request for an engine.
     pub(crate) fn take(&mut self) -> Option<Job> {
-        let held = self.requests.pop_front()?;
+        let held = match self.requests.pop_front() {
+            Some(held) => held,
+            None => self.take_from_port()?,
+        };
         self.running += 1;
+        self.ported.running += usize::from(held.ported);
         Some(Job {
             held,
             generation: self.generation,
@@ -279,22 +322,40 @@ impl State {
 
     /// Takes a job back that has its answer. An orphan's answer is erased.
     pub(crate) fn finish(&mut self, job: Job) -> Finished {
-        let more = !self.requests.is_empty();
         if self.generation != job.generation {
+            let more = self.load().waiting > 0;
             return Finished::Orphaned { more };
         }
         self.running -= 1;
-        push(&mut self.replies, self.depth, job.held);
+        self.reply(job.held);
         Finished::Replied {
             guest: self.guest,
             interrupts: self.interrupts,
-            more,
+            more: self.load().waiting > 0,
         }
     }
 
     /// The keys that a job may use and add to. An orphan has none: they are another owner's by now.
     pub(crate) fn keys_of(&mut self, job: &Job) -> Option<&mut KeyCache> {
         (self.generation == job.generation).then_some(&mut self.keys)
+    }
+
+    /// Puts a reply where its request came from; what is too long for a port goes into the queue, to
+    /// which the guest is sent.
+    fn reply(&mut self, held: Held) {
+        let own_come_first = !self.replies.is_empty();
+        if held.ported
+            && let Some(port) = self.ported.in_use()
+        {
+            let posted = !own_come_first && port.post(held.psmid, held.buffer.bytes());
+            self.ported.running -= 1;
+            if posted {
+                self.pool.give_back(held.buffer);
+                return;
+            }
+            self.ported.begin_closing();
+        }
+        push(&mut self.replies, self.depth, held.into_own());
     }
 
     pub(crate) const fn guest(&self) -> Option<GuestId> {
@@ -306,31 +367,36 @@ impl State {
     }
 
     /// As AQIC does it.
-    pub(crate) const fn disable_interrupts(&mut self) {
+    pub(crate) fn disable_interrupts(&mut self) {
         self.interrupts = None;
+        self.ported.set_interrupts(false);
     }
 
     pub(crate) fn load(&self) -> QueueLoad {
+        let port = self.ported.load(self.depth);
         QueueLoad {
-            waiting: self.requests.len(),
+            waiting: self.requests.len() + port.waiting,
             running: self.running,
-            replies: self.replies.len(),
+            replies: self.replies.len() + port.replies,
+        }
+    }
+
+    fn contents(&self) -> Contents {
+        let load = self.load();
+        Contents {
+            held: load.waiting + load.running + load.replies,
+            replies: load.replies,
+            interrupts: self.interrupts.is_some(),
         }
     }
 
     fn held(&self) -> usize {
-        self.requests.len() + self.running + self.replies.len()
+        self.contents().held
     }
 
     /// The status word as the queue stands now (card spec 1.1).
     fn status(&self, code: ResponseCode) -> QueueStatus {
-        let held = self.held();
-        let mut flags = StatusFlags::empty();
-        flags.set(StatusFlags::EMPTY, held == 0);
-        flags.set(StatusFlags::REPLIES, !self.replies.is_empty());
-        flags.set(StatusFlags::FULL, held >= self.depth);
-        flags.set(StatusFlags::INTERRUPTS, self.interrupts.is_some());
-        QueueStatus::new(code, flags)
+        self.contents().status(self.info, code)
     }
 
     /// Forgets everything that was enqueued, erased, and begins a new generation. Running jobs become
@@ -344,6 +410,7 @@ impl State {
         for held in self.requests.drain(..).chain(self.replies.drain(..)) {
             self.pool.give_back(held.buffer);
         }
+        self.ported.close();
     }
 
     fn aqic(&mut self, control: AqicControl, nib: u64) -> QueueStatus {
@@ -360,20 +427,20 @@ impl State {
             }
             (true, Some(_)) | (false, None) => ResponseCode::OTHERWISE_CHANGED,
         };
+        self.ported.set_interrupts(self.interrupts.is_some());
         self.status(code)
     }
 
     fn nqap(&mut self, psmid: u64, special: bool, message: &[u8]) -> QueueStatus {
-        if message.len() > self.info.max_message_size() {
-            return self.status(ResponseCode::MESSAGE_TOO_BIG);
-        }
-        if self.held() >= self.depth {
-            return self.status(ResponseCode::FULL_OR_NO_REPLY);
+        let code = self.contents().admits(self.info, message.len());
+        if code != ResponseCode::NORMAL {
+            return self.status(code);
         }
         let buffer = self.pool.take(message);
         let held = Held {
             psmid,
             special,
+            ported: false,
             buffer,
         };
         push(&mut self.requests, self.depth, held);
@@ -385,10 +452,9 @@ impl State {
         let Some(reply) = self.replies.front() else {
             return Dequeued::nothing(self.status(ResponseCode::FULL_OR_NO_REPLY));
         };
-        let rest = &reply.buffer.bytes()[self.read..];
-        let stored = rest.len().min(buffer.len());
-        buffer[..stored].copy_from_slice(&rest[..stored]);
-        let residual = rest.len() - stored;
+        let bytes = reply.buffer.bytes();
+        let (stored, residual) = deliver(bytes.len(), self.read, buffer.len());
+        buffer[..stored].copy_from_slice(&bytes[self.read..self.read + stored]);
         let mut psmid = 0;
         if residual == 0 {
             self.read = 0;
@@ -430,7 +496,7 @@ mod tests {
     fn state() -> State {
         let card = Card::new(ApType::CEX8, CardMode::Accelerator);
         let mut state = State::new(card.hw_info(), Condition::Operating);
-        state.plug(GUEST);
+        state.plug(GUEST, None);
         state
     }
 
@@ -448,7 +514,7 @@ mod tests {
         let ends: [fn(&mut State); 5] = [
             reset,
             State::unplug,
-            |state| state.plug(GuestId(2)),
+            |state| state.plug(GuestId(2), None),
             |state| state.set_condition(Condition::Checkstopped),
             |state| state.set_condition(Condition::Gone),
         ];
@@ -475,7 +541,7 @@ mod tests {
     /// Whether anything that the queue holds, used or not, has the mark.
     fn is_marked(state: &State) -> bool {
         let held = state.requests.iter().chain(&state.replies);
-        let buffers = held.map(|held| &held.buffer).chain(state.pool.unused());
+        let buffers = held.map(|held| &held.buffer).chain(state.pool.all_unused());
         let mut memory = buffers.map(MessageBuffer::memory);
         memory.any(|bytes| bytes.windows(MARK.len()).any(|window| window == MARK))
     }
@@ -493,7 +559,7 @@ mod tests {
                 reset(state);
             },
             State::unplug,
-            |state| state.plug(GuestId(2)),
+            |state| state.plug(GuestId(2), None),
             |state| state.set_condition(Condition::Deconfigured),
             |state| state.set_condition(Condition::Gone),
         ];

@@ -76,6 +76,20 @@ impl Taken {
 }
 
 impl Adapter {
+    /// Whether what an instruction did is to be followed: most are not, and take no lock.
+    pub(crate) fn concerns(instruction: &Instruction<'_>, outcome: &Outcome) -> bool {
+        match instruction {
+            Instruction::Tapq { .. } | Instruction::Qci | Instruction::Qact { .. } => false,
+            Instruction::Nqap { .. } => outcome
+                .status()
+                .is_some_and(|status| status.flags.contains(StatusFlags::INTERRUPTS)),
+            Instruction::Rapq { .. }
+            | Instruction::Zapq { .. }
+            | Instruction::Aqic { .. }
+            | Instruction::Dqap { .. } => true,
+        }
+    }
+
     /// Follows what an instruction of the guest did.
     pub(crate) fn follow(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
         let (Some(apqn), Some(status)) = (instruction.apqn(), outcome.status()) else {

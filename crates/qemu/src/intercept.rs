@@ -7,6 +7,8 @@
 //!   execute --> GR1, GR2, psmid, lengths, condition code --> next instruction
 //! ```
 
+use std::cell::Cell;
+
 use arch::registers::{CpuState, decode_dqap, decode_nqap, decode_pqap, encode_pqap};
 use arch::{Facilities, Instruction, Outcome, ProgramException};
 
@@ -122,6 +124,28 @@ pub(crate) fn intercept(
     }
 }
 
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Memory for one message, which a vCPU's thread uses again and again.
+struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// Empty; nested uses get memory of their own.
+    fn borrow() -> Self {
+        let mut memory = SCRATCH.take();
+        memory.clear();
+        Self(memory)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.0));
+    }
+}
+
 struct Site<'a, C, E> {
     cpu: &'a mut C,
     executor: &'a E,
@@ -168,9 +192,10 @@ impl<C: Cpu, E: Executor> Site<'_, C, E> {
         // One byte above the limit is enough for the executor to see that it is too long.
         let limit = self.executor.max_message() + 1;
         let length = usize::try_from(length).unwrap_or(limit).min(limit);
-        let mut message = Vec::with_capacity(length);
+        let mut message = Scratch::borrow();
+        message.0.reserve(length);
         for (address, len) in pages(self.mode, address, length) {
-            if !self.cpu.load(address, len, &mut message) {
+            if !self.cpu.load(address, len, &mut message.0) {
                 return Err(ProgramException::Addressing.into());
             }
         }
@@ -178,7 +203,7 @@ impl<C: Cpu, E: Executor> Site<'_, C, E> {
             apqn: operands.apqn,
             psmid,
             special: operands.special,
-            message: &message,
+            message: &message.0,
         };
         let outcome = self.executor.execute(&instruction, &mut []);
         self.status(&outcome)
@@ -194,17 +219,16 @@ impl<C: Cpu, E: Executor> Site<'_, C, E> {
         let limit = self.executor.max_message();
         let capacity = usize::try_from(length).unwrap_or(limit).min(limit);
         // A reply that leaves the queue must find its place, so look at every page before.
-        let mut probe = Vec::with_capacity(1);
+        let mut memory = Scratch::borrow();
         for (address, _) in pages(self.mode, address, capacity) {
-            probe.clear();
-            if !self.cpu.load(address, 1, &mut probe) {
+            memory.0.clear();
+            if !self.cpu.load(address, 1, &mut memory.0) {
                 return Err(ProgramException::Addressing.into());
             }
         }
-        let mut buffer = vec![0; capacity];
-        let outcome = self
-            .executor
-            .execute(&Instruction::Dqap { apqn }, &mut buffer);
+        memory.0.resize(capacity, 0);
+        let buffer = &mut memory.0[..];
+        let outcome = self.executor.execute(&Instruction::Dqap { apqn }, buffer);
         let Outcome::Dqap(dequeued) = outcome else {
             return self.status(&outcome);
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arch::{CrycbFormat, Errno, Facilities, Instruction, Outcome};
 use device::{Client, ClientError, ClientOptions, DmaRange, OpenRequest, SharedClient, VmIdentity};
 
+use crate::adapter::Adapter;
 use crate::cpu::Cpu;
 use crate::events::Events;
 use crate::intercept::Executor;
@@ -217,7 +218,7 @@ impl Executor for Plugin {
     fn execute(&self, instruction: &Instruction<'_>, reply: &mut [u8]) -> Outcome {
         self.resets.note(instruction);
         let outcome = self.client.execute(instruction, reply);
-        if self.has_interrupts {
+        if self.has_interrupts && Adapter::concerns(instruction, &outcome) {
             self.pending
                 .change(|state| state.adapter.follow(instruction, &outcome));
         }

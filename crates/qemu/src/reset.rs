@@ -84,7 +84,12 @@ impl Resets {
             | Instruction::Zapq { .. }
             | Instruction::Aqic { .. }
             | Instruction::Nqap { .. }
-            | Instruction::Dqap { .. } => self.touched.store(true, Ordering::Relaxed),
+            | Instruction::Dqap { .. } => {
+                // Written once, so that vCPUs do not take the flag from each other.
+                if !self.touched.load(Ordering::Relaxed) {
+                    self.touched.store(true, Ordering::Relaxed);
+                }
+            }
         }
     }
 

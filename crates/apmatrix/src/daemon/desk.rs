@@ -12,6 +12,7 @@ use sysfs::{Node, Tree};
 use super::alerts::Alerts;
 use super::control::{Answer, Event};
 use super::faults::FaultTimer;
+use super::polling::Polling;
 use super::recorders::Recorders;
 use super::refusals::{Asker, Refusals};
 use crate::control::{Request, Response};
@@ -26,6 +27,7 @@ pub(crate) struct Desk {
     pub(super) fault_timer: FaultTimer,
     pub(super) recorders: Arc<Recorders>,
     pub(super) alerts: Alerts,
+    pub(super) polling: Polling,
 }
 
 impl Desk {

@@ -1,6 +1,7 @@
 //! Engines: the threads that do the cards' work.
 //!
-//! A queue that accepts a request rings the doorbell; an engine then takes the request out of the
+//! A queue that accepts a request rings the doorbell, and what comes through rings is looked for
+//! ([`super::polling`]); an engine then takes the request out of the
 //! queue, computes on private memory without any lock, and posts the reply. A panic in a card model
 //! check-stops that card, as the architecture would have it, and the engine goes on.
 //!
@@ -12,6 +13,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arch::Apid;
@@ -19,10 +21,11 @@ use machine::{Machine, Ran, Scratch};
 
 use super::alerts::Alerts;
 use super::faults::{Due, FaultTimer};
+use super::polling::{Lookout, Polling};
 use super::ready::Ready;
 use crate::cpu_clock::CpuClock;
 
-/// Starts one engine per core for the queues that ring at `ready`. They end with the process.
+/// Starts one engine per core for the queues that ring at `ready`, and for rings. They end with the process.
 ///
 /// `broken` is called with an adapter whose card model panicked.
 ///
@@ -30,7 +33,7 @@ use crate::cpu_clock::CpuClock;
 /// When a thread cannot be started.
 pub(crate) fn start(
     machine: &Arc<Machine>,
-    ready: &Ready,
+    (ready, polling): (&Ready, &Polling),
     (alerts, timer): (&Alerts, &FaultTimer),
     broken: impl Fn(Apid) + Clone + Send + 'static,
 ) -> Result<()> {
@@ -38,9 +41,13 @@ pub(crate) fn start(
     for number in 0..cores {
         let (machine, ready, broken) = (Arc::clone(machine), ready.clone(), broken.clone());
         let (alerts, timer) = (alerts.clone(), timer.clone());
+        let polling = polling.clone();
         thread::Builder::new()
             .name(format!("engine-{number}"))
-            .spawn(move || run(&machine, &ready, (&alerts, &timer), &broken))
+            .spawn(move || {
+                let lookout = polling.lookout(cores);
+                run(&machine, (&ready, lookout), (&alerts, &timer), &broken);
+            })
             .context("cannot start an engine thread")?;
     }
     Ok(())
@@ -48,21 +55,28 @@ pub(crate) fn start(
 
 fn run(
     machine: &Machine,
-    ready: &Ready,
+    (ready, mut lookout): (&Ready, Lookout),
     (alerts, timer): (&Alerts, &FaultTimer),
     broken: &dyn Fn(Apid),
 ) {
     let mut scratch = Scratch::new();
     let mut clock = CpuClock::start();
     loop {
-        let turn = ready.next(|apqn| machine.owner(apqn));
+        let turn = lookout.next(&|apqn| machine.owner(apqn));
+        if lookout.has_spun() {
+            // Nobody pays for that.
+            clock.lap();
+        }
         let apqn = turn.apqn();
         // The other engines may help with what the queue has besides.
         if machine.counters(apqn).load.waiting > 1 {
             ready.ring(apqn);
         }
         let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
-        match catch_unwind(step) {
+        let start = Instant::now();
+        let ran = catch_unwind(step);
+        lookout.computed(start.elapsed());
+        match ran {
             Ok(ran) => {
                 if ran.more() {
                     ready.ring(apqn);

@@ -107,7 +107,7 @@ const MAX_CONNECTIONS: usize = 8;
 /// How long nobody is accepted when the system has no descriptor left.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// Descriptors that sockets leave to everything else: a session takes up to five.
+/// Descriptors that sockets leave to everything else: a session takes up to six.
 const RESERVE: u64 = 512;
 
 /// Raises the limit of open files as far as an ordinary process may, and returns how many sockets that

@@ -94,7 +94,21 @@ impl Ready {
         }
     }
 
-    /// Waits for the queue whose turn it is; `owner` says whose a queue is.
+    /// A queue has work for the calling engine, which is going to [`take`](Self::take) it: nobody gets up
+    /// for it.
+    pub(crate) fn put(&self, apqn: Apqn) {
+        let mut list = self.lock();
+        if list.there.set(apqn) {
+            list.rung.push_back(apqn);
+        }
+    }
+
+    /// The queue whose turn it is, if one has work now; `owner` says whose a queue is.
+    pub(crate) fn take(&self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Option<Turn> {
+        self.lock().take(owner)
+    }
+
+    /// Waits for the queue whose turn it is.
     pub(crate) fn next(&self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Turn {
         let mut list = self.lock();
         loop {

@@ -3,18 +3,22 @@
 //! A session hands each executed instruction to the recorders of its device: encoded, redacted unless the
 //! recorder asked for secrets, and put into a queue of bounded length. What does not fit is counted. The
 //! thread of the recorder's own connection takes packets out and writes them.
+//!
+//! What goes through rings does not pass a session, so the machine sends the guest of a recorded device
+//! to its session as long as it is recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use arch::{Apqn, Instruction, Outcome};
+use machine::{GuestId, Machine};
 use matrix::MdevUuid;
 use rustix::net::RecvFlags;
 use zeroize::Zeroizing;
@@ -45,6 +49,8 @@ struct Tap {
 #[derive(Default)]
 pub(crate) struct Recorders {
     taps: ArcSwap<Vec<Arc<Tap>>>,
+    /// Whose guest has which device open.
+    guests: Mutex<BTreeMap<MdevUuid, GuestId>>,
 }
 
 impl std::fmt::Debug for Recorders {
@@ -54,6 +60,37 @@ impl std::fmt::Debug for Recorders {
 }
 
 impl Recorders {
+    /// A guest has opened `mdev`.
+    pub(super) fn enter(&self, mdev: MdevUuid, guest: GuestId, machine: &Machine) {
+        // Under the lock, here and below, so that who comes last decides by what is so then.
+        let mut guests = self.guests();
+        guests.insert(mdev, guest);
+        machine.divert(guest, self.records(mdev));
+    }
+
+    /// A guest has gone.
+    pub(super) fn leave(&self, mdev: MdevUuid, guest: GuestId) {
+        let mut guests = self.guests();
+        if guests.get(&mdev) == Some(&guest) {
+            guests.remove(&mdev);
+        }
+    }
+
+    /// Sends the guest of `mdev` to its session, or lets it use rings again.
+    fn divert(&self, mdev: MdevUuid, machine: &Machine) {
+        if let Some(guest) = self.guests().get(&mdev) {
+            machine.divert(*guest, self.records(mdev));
+        }
+    }
+
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<MdevUuid, GuestId>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn records(&self, mdev: MdevUuid) -> bool {
+        self.taps.load().iter().any(|tap| tap.mdev == mdev)
+    }
+
     fn add(&self, mdev: MdevUuid, secrets: Secrets) -> Option<(Arc<Tap>, Receiver<Packet>)> {
         let (packets, receiver) = sync_channel(QUEUE);
         let tap = Arc::new(Tap {
@@ -168,6 +205,7 @@ pub(crate) fn record(desk: &Desk, stream: &UnixStream, mdev: &str, secrets: bool
         let reason = format!("{MOST} recordings run already");
         return say(stream, &Response::Refused(reason));
     };
+    desk.recorders.divert(mdev, &desk.machine);
     tracing::info!(%mdev, ?secrets, "recording begins");
     let recorded = say(stream, &Response::Recording).and_then(|()| {
         let mut file = stream;
@@ -195,6 +233,7 @@ pub(crate) fn record(desk: &Desk, stream: &UnixStream, mdev: &str, secrets: bool
         Ok(file.write_all(&writer.tail(now(), dropped))?)
     });
     desk.recorders.remove(&tap);
+    desk.recorders.divert(mdev, &desk.machine);
     tracing::info!(%mdev, "recording ends");
     recorded
 }

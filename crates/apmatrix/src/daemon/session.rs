@@ -9,7 +9,8 @@ use arch::{
     ResponseCode,
 };
 use device::{
-    Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest, Wakeup,
+    Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest,
+    RingServer, Wakeup,
 };
 use machine::{GuestCpu, GuestId, Interrupts, Machine};
 use matrix::{MdevUuid, VmId};
@@ -18,6 +19,7 @@ use super::Desk;
 use super::control::Event;
 use super::link::SessionLink;
 use super::recorders::Recorded;
+use super::rings::SessionRings;
 
 /// Facilities that a guest can have.
 const OFFERED: Facilities = Facilities::APQCI
@@ -49,6 +51,7 @@ pub(crate) struct MdevSession {
     /// The addresses that the guest has.
     dma: DmaTable,
     recorded: Recorded,
+    rings: Option<Arc<RingServer>>,
 }
 
 impl DeviceBackend for MdevBackend {
@@ -86,6 +89,7 @@ impl DeviceBackend for MdevBackend {
             machine.detach_guest(guest);
         })?;
         self.desk.alerts.enter(guest, &link);
+        self.desk.recorders.enter(self.mdev, guest, machine);
         Ok(MdevSession {
             desk: self.desk.clone(),
             mdev: self.mdev,
@@ -98,6 +102,7 @@ impl DeviceBackend for MdevBackend {
                 apxa: apxa && format == CrycbFormat::Format2,
             },
             recorded: Recorded::default(),
+            rings: None,
         })
     }
 }
@@ -160,6 +165,20 @@ impl DeviceSession for MdevSession {
         Ok(())
     }
 
+    fn set_rings(&mut self, rings: &Arc<RingServer>) -> Result<(), Errno> {
+        let ports = Arc::new(SessionRings(Arc::clone(rings)));
+        // A guest that is not attached any more is going to be told so.
+        self.desk.machine.set_ports(self.cpu.id(), Some(ports));
+        self.rings = Some(Arc::clone(rings));
+        Ok(())
+    }
+
+    fn rung(&mut self) {
+        if let Some(rings) = &self.rings {
+            self.desk.polling.rung(rings);
+        }
+    }
+
     fn next_alert(&mut self) -> Option<Alert> {
         // What was disabled, reset or taken from the guest meanwhile interrupts it no more.
         loop {
@@ -208,6 +227,7 @@ fn invalid_address(cpu: &mut GuestCpu<Arc<Machine>>, apqn: Apqn) -> Outcome {
 impl Drop for MdevSession {
     fn drop(&mut self) {
         self.desk.alerts.leave(self.cpu.id());
+        self.desk.recorders.leave(self.mdev, self.cpu.id());
         let (mdev, guest) = (self.mdev, self.cpu.id());
         // After this the device can be opened again, so wait for control to have closed it.
         let closed = self.desk.ask_control(|answer| Event::Close {

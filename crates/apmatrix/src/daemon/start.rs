@@ -18,6 +18,7 @@ use super::control::{Control, Event, Sockets, Started};
 use super::faults::FaultTimer;
 use super::listeners::Listeners;
 use super::platform::MachinePlatform;
+use super::polling::Polling;
 use super::ready::Ready;
 use super::refusals::Refusals;
 use super::{Desk, Machinery, engines};
@@ -93,10 +94,12 @@ impl Daemon {
             fault_timer: FaultTimer::start(&machine, &alerts)?,
             recorders: Arc::default(),
             alerts,
+            polling: Polling::new(ready.clone()),
         };
         let broken = desk.control.clone();
         let served = (&desk.alerts, &desk.fault_timer);
-        engines::start(&machine, &ready, served, move |apid| {
+        let work = (&ready, &desk.polling);
+        engines::start(&machine, work, served, move |apid| {
             broken.send(Event::Broken(apid)).ok();
         })?;
         let listeners = listen(&desk)?;

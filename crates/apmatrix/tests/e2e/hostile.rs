@@ -6,6 +6,7 @@
 //! | `engines` | requests that are thrown away as soon as they are there |
 //! | `commands` | floods of commands, guests that die or are stopped in the middle |
 //! | `connections` | half-open connections and floods of them |
+//! | `rings` | scribbling over shared memory, lying about counts, floods of doorbells, death with full rings |
 //! | `descriptors` | descriptors that make whoever touches them wait |
 //!
 //! `administration` measures what others notice, `vmm` is a VMM that nothing holds to the protocol.
@@ -16,6 +17,7 @@ mod connections;
 mod descriptors;
 mod engines;
 mod guest;
+mod rings;
 mod vmm;
 
 use std::io::{Read, Write};

@@ -46,7 +46,7 @@ impl Machine {
         let apqn = order.apqn;
         let queue = self.queue(apqn).ok_or(InjectError::NoSuchQueue { apqn })?;
         let id = FaultId(control.last_fault + 1);
-        queue.faults().inject(id, order)?;
+        queue.inject(id, order)?;
         control.last_fault = id.0;
         Ok(id)
     }

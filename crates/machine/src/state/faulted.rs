@@ -36,9 +36,12 @@ impl State {
     pub(crate) fn lose(&mut self, job: Job) -> bool {
         if !self.is_orphan(&job) {
             self.running -= 1;
+            if job.held.ported && self.ported.in_use().is_some() {
+                self.ported.running -= 1;
+            }
             self.pool.give_back(job.held.buffer);
         }
-        !self.requests.is_empty()
+        self.load().waiting > 0
     }
 
     /// Whether nobody waits for a job any more.

@@ -1,0 +1,275 @@
+//! The client's end of all rings: which memory, which queue, and when the server is asked instead.
+//!
+//! ```text
+//!              rings set up               connection lost, device given back
+//!   [none] --------------------> [in use] ---------------------------------> [none]
+//!                                 session + 1                                 session + 1
+//! ```
+//! Each queue has a lock of its own, which is held while an instruction for it goes over the socket too:
+//! nothing happens in a queue's ring then, as the server relies on. The lock also keeps the memory that the queue
+//! uses, so that threads with different queues share no lock and no count; a number says whether it is
+//! still that of the present session.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering as StdOrdering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use arch::qci::QCI_LEN;
+use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock};
+
+use super::layout::{QCI, RINGS, SEQUENCE, SLOT, SLOTS, WORDS};
+use super::memory::Memory;
+use super::queue::QueueEnd;
+use super::sync::{Ordering, fence};
+use super::words::Words;
+use crate::message::RingsReply;
+
+/// How long a queue believes without looking that the server is there.
+const TRUST: Duration = Duration::from_millis(1);
+
+/// How often the QCI block is read anew while it changes.
+const TRIES: usize = 1000;
+
+/// The memory of one session.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) area: Words,
+    pub(super) window: Words,
+    doorbell: Doorbell,
+}
+
+/// How the server is woken.
+#[cfg(not(feature = "loom"))]
+type Doorbell = OwnedFd;
+/// A model only sees whether it was.
+#[cfg(feature = "loom")]
+type Doorbell = Arc<loom::sync::atomic::AtomicBool>;
+
+impl Shared {
+    /// The memory that a server offers, if it is what this client understands.
+    #[cfg(not(feature = "loom"))]
+    pub(crate) fn accept(reply: &RingsReply, descriptors: [OwnedFd; 3]) -> Option<Self> {
+        if *reply != RingsReply::ours() {
+            return None;
+        }
+        let [area, window, doorbell] = descriptors;
+        // The server's window can be mapped for reading only; one that is not sealed so is not its window.
+        Some(Self {
+            area: Memory::foreign(area.as_fd(), WORDS, true).ok()?.into(),
+            window: Memory::foreign(window.as_fd(), WORDS, false).ok()?.into(),
+            doorbell,
+        })
+    }
+
+    /// No model has a socket.
+    #[cfg(feature = "loom")]
+    pub(crate) fn accept(_: &RingsReply, _: [OwnedFd; 3]) -> Option<Self> {
+        None
+    }
+
+    #[cfg(all(test, feature = "loom"))]
+    pub(super) fn modelled(area: Words, window: Words, doorbell: Doorbell) -> Self {
+        Self {
+            area,
+            window,
+            doorbell,
+        }
+    }
+
+    #[cfg(not(feature = "loom"))]
+    pub(super) fn ring_doorbell(&self) {
+        // A full pipe is as good as a byte more: the server has not looked yet.
+        let _rung = rustix::io::write(&self.doorbell, &[1]);
+    }
+
+    #[cfg(feature = "loom")]
+    pub(super) fn ring_doorbell(&self) {
+        self.doorbell.store(true, Ordering::Relaxed);
+    }
+
+    /// What QCI answers; `None` when it cannot be read, because the server errs or has died over it.
+    fn qci(&self) -> Option<QciBlock> {
+        let mut block = [0; QCI_LEN];
+        for _ in 0..TRIES {
+            let before = self.window.load(SEQUENCE, Ordering::Acquire);
+            if before.is_multiple_of(2) {
+                self.window.read_bytes(QCI, 0, &mut block);
+                fence(Ordering::Acquire);
+                if self.window.load(SEQUENCE, Ordering::Relaxed) == before {
+                    return (before != 0).then(|| QciBlock::decode(&block));
+                }
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+}
+
+impl RingsReply {
+    /// What this implementation has.
+    pub(crate) fn ours() -> Self {
+        let number = |number: usize| u32::try_from(number).unwrap_or(0).into();
+        Self {
+            rings: number(RINGS),
+            slots: number(SLOTS),
+            slot_size: number(SLOT * 8),
+            reserved: 0.into(),
+        }
+    }
+}
+
+/// The queues of an adapter, by domain.
+type Domains = Box<[Mutex<Queue>]>;
+
+/// All rings of a client.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    facilities: Facilities,
+    /// Counts sessions, with and without rings.
+    session: AtomicU64,
+    current: Mutex<Current>,
+    /// By adapter, then by domain; made when an adapter is first named.
+    queues: Box<[OnceLock<Domains>]>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    shared: Option<Arc<Shared>>,
+    max_message: usize,
+    /// What the guest was told last.
+    qci: Option<QciBlock>,
+}
+
+/// A queue as its lock guards it.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    end: QueueEnd,
+    session: u64,
+    max_message: usize,
+    /// The server has told the guest about the queue in this session.
+    known: bool,
+    trusted: Option<Instant>,
+}
+
+impl Rings {
+    /// No memory yet, for a guest with these facilities.
+    pub(crate) fn new(facilities: Facilities) -> Self {
+        Self {
+            facilities,
+            session: AtomicU64::new(0),
+            current: Mutex::default(),
+            queues: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session begins, in which messages have at most `max_message` bytes.
+    pub(crate) fn begin(&self, shared: Shared, max_message: u32) {
+        let mut current = self.current();
+        current.shared = Some(Arc::new(shared));
+        current.max_message = max_message as usize;
+        self.session.fetch_add(1, StdOrdering::Release);
+    }
+
+    /// The session has ended. Returns what QCI told the guest last.
+    pub(crate) fn end(&self) -> Option<QciBlock> {
+        let mut current = self.current();
+        current.shared = None;
+        self.session.fetch_add(1, StdOrdering::Release);
+        current.qci.take()
+    }
+
+    /// Whether rings are in use.
+    pub(crate) fn in_use(&self) -> bool {
+        self.current().shared.is_some()
+    }
+
+    fn queue(&self, apqn: Apqn) -> MutexGuard<'_, Queue> {
+        let domains = || (0..=u8::MAX).map(|_| Mutex::default()).collect();
+        let adapter = self.queues[usize::from(apqn.apid.0)].get_or_init(domains);
+        let queue = &adapter[usize::from(apqn.apqi.0)];
+        queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Executes an instruction, if that can be done in a ring. Otherwise the server is to be asked, and
+    /// what is returned to be kept until it has answered. `look` sees whether the server is still there.
+    pub(crate) fn execute(
+        &self,
+        instruction: &Instruction<'_>,
+        reply: &mut [u8],
+        look: impl FnOnce(),
+    ) -> Result<Outcome, Option<MutexGuard<'_, Queue>>> {
+        let Some(apqn) = instruction.apqn() else {
+            return self.qci(look).ok_or(None);
+        };
+        let mut queue = self.queue(apqn);
+        queue.refresh(self, look);
+        match queue.execute(self.facilities, apqn, instruction, reply) {
+            Some(outcome) => Ok(outcome),
+            None => Err(Some(queue)),
+        }
+    }
+
+    fn qci(&self, look: impl FnOnce()) -> Option<Outcome> {
+        if !self.facilities.contains(Facilities::APQCI) || !self.in_use() {
+            return None;
+        }
+        look();
+        let mut current = self.current();
+        let block = current.shared.as_ref()?.qci()?;
+        current.qci = Some(block);
+        Some(Outcome::Qci(block))
+    }
+}
+
+impl Queue {
+    /// Uses the memory of the present session.
+    fn refresh(&mut self, rings: &Rings, look: impl FnOnce()) {
+        if self.trusted.is_none_or(|since| since.elapsed() > TRUST) {
+            look();
+            self.trusted = Some(Instant::now());
+        }
+        if self.session != rings.session.load(StdOrdering::Acquire) {
+            let current = rings.current();
+            self.session = rings.session.load(StdOrdering::Acquire);
+            self.end.change(current.shared.clone());
+            self.max_message = current.max_message;
+            self.known = false;
+        }
+    }
+
+    fn execute(
+        &mut self,
+        facilities: Facilities,
+        apqn: Apqn,
+        instruction: &Instruction<'_>,
+        reply: &mut [u8],
+    ) -> Option<Outcome> {
+        match *instruction {
+            Instruction::Tapq { facilities: t, .. } => {
+                // What the guest knows when the server is away is what the server told it.
+                let outcome = self.end.tapq(apqn);
+                let known = std::mem::replace(&mut self.known, outcome.is_some());
+                let allowed = !t || facilities.contains(Facilities::APFT);
+                outcome.filter(|_| known && allowed)
+            }
+            Instruction::Nqap {
+                psmid,
+                special,
+                message,
+                ..
+            } if (1..=self.max_message).contains(&message.len()) => {
+                self.end.nqap(apqn, psmid, special, message)
+            }
+            Instruction::Dqap { .. } if !reply.is_empty() => {
+                let bounded = reply.len().min(self.max_message);
+                self.end.dqap(apqn, &mut reply[..bounded])
+            }
+            _ => None,
+        }
+    }
+}

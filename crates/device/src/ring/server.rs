@@ -1,0 +1,134 @@
+//! The rings of a session, as the server sees them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arch::{Apqn, HwInfo, QciBlock};
+
+use super::end::RingEnd;
+use super::layout::{
+    ACTIVITY, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, directory, submitted,
+};
+use super::memory::Memory;
+use super::sync::{AtomicU64, Ordering, fence};
+use super::words::Words;
+
+/// The rings of one session. Threads share it; a ring itself belongs to a [`RingEnd`].
+#[derive(Debug)]
+pub struct RingServer {
+    pub(super) area: Words,
+    pub(super) window: Words,
+    /// What `submitted` of each ring was when it was looked at last.
+    seen: Box<[AtomicU64]>,
+    /// Makes and ends rings, and writes the QCI block.
+    making: Mutex<()>,
+}
+
+/// What a client gets to use the rings.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    /// Area, window, the writing end of the doorbell.
+    pub(crate) descriptors: [OwnedFd; 3],
+    /// The reading end of the doorbell: a pipe, because the flags of an end that is never given away
+    /// cannot be changed by the client, as those of an eventfd could.
+    pub(crate) doorbell: OwnedFd,
+}
+
+impl RingServer {
+    /// Makes the memory of a session; nobody polls it yet.
+    ///
+    /// # Errors
+    /// When the system has no memory or no descriptor left, or does not have such memory.
+    pub(crate) fn new() -> io::Result<(Arc<Self>, Offer)> {
+        let (area, area_file) = Memory::shared(WORDS, "apmatrix-area", true)?;
+        let (window, window_file) = Memory::shared(WORDS, "apmatrix-window", false)?;
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
+        let (doorbell, bell) = rustix::pipe::pipe_with(flags)?;
+        let offer = Offer {
+            descriptors: [area_file, window_file, bell],
+            doorbell,
+        };
+        Ok((Self::over(area.into(), window.into()), offer))
+    }
+
+    /// Rings without a client, and the descriptor of what would be its memory: for tests of what a server
+    /// makes of that.
+    ///
+    /// # Errors
+    /// When the system has no memory or no descriptor left.
+    pub fn detached() -> io::Result<(Arc<Self>, OwnedFd)> {
+        let (area, area_file) = Memory::shared(WORDS, "apmatrix-area", true)?;
+        let (window, _) = Memory::shared(WORDS, "apmatrix-window", false)?;
+        Ok((Self::over(area.into(), window.into()), area_file))
+    }
+
+    pub(super) fn over(area: Words, window: Words) -> Arc<Self> {
+        window.store(SLEEPING, 1, Ordering::SeqCst);
+        Arc::new(Self {
+            area,
+            window,
+            seen: (0..RINGS).map(|_| AtomicU64::new(0)).collect(),
+            making: Mutex::default(),
+        })
+    }
+
+    /// A closed ring for a queue; `None` when all rings are in use or a ring does not hold what the
+    /// queue does. The ring is free again when its end is dropped.
+    #[must_use]
+    pub fn make(self: &Arc<Self>, apqn: Apqn, info: HwInfo) -> Option<RingEnd> {
+        if info.depth() > SLOTS {
+            return None;
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = |ring: &usize| self.window.load(directory(*ring), Ordering::Relaxed) == 0;
+        let ring = (0..RINGS).find(free)?;
+        Some(RingEnd::new(Arc::clone(self), ring, apqn, info))
+    }
+
+    /// What QCI answers from now on.
+    pub fn configured(&self, block: &QciBlock) {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = self.window.load(SEQUENCE, Ordering::Relaxed);
+        self.window
+            .store(SEQUENCE, sequence.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.window.write_bytes(QCI, &block.encode());
+        self.window
+            .store(SEQUENCE, sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// A number that is another one when the client has submitted something since.
+    #[must_use]
+    pub fn activity(&self) -> u64 {
+        self.area.load(ACTIVITY, Ordering::Acquire)
+    }
+
+    /// Hands every queue in whose ring something was submitted since the last look to `found`.
+    pub fn scan(&self, mut found: impl FnMut(Apqn)) {
+        for (ring, seen) in self.seen.iter().enumerate() {
+            let entry = self.window.load(directory(ring), Ordering::Acquire);
+            if entry & TAKEN == 0 {
+                continue;
+            }
+            let word = self.area.load(submitted(ring), Ordering::Acquire);
+            if seen.swap(word, Ordering::Relaxed) != word {
+                let [.., apid, apqi] = entry.to_be_bytes();
+                found(Apqn::new(apid, apqi));
+            }
+        }
+    }
+
+    /// Says that somebody polls [`activity`](Self::activity) from now on, so that the client need not
+    /// ring.
+    pub fn wake(&self) {
+        self.window.store(SLEEPING, 0, Ordering::SeqCst);
+    }
+
+    /// Says that nobody polls any more. The caller looks once more by [`scan`](Self::scan): what is
+    /// submitted behind that is rung for.
+    pub fn sleep(&self) {
+        self.window.store(SLEEPING, 1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+}
