@@ -170,9 +170,7 @@ impl Known {
         };
         let seen = self.queues.get_mut(apqn).filter(|seen| seen.stranded)?;
         seen.stranded = false;
-        // Not "empty": that would be the same surprise.
-        let status = QueueStatus::code_only(ResponseCode::NORMAL);
-        Some(Outcome::Dqap(Dequeued::nothing(status)))
+        Some(reply_to_nobody())
     }
 
     /// The outcome of `instruction` while the daemon is away. `enabled` says whether the guest has enabled
@@ -199,6 +197,13 @@ impl Known {
             (_, None) => Outcome::refused(instruction, ResponseCode::NOT_AVAILABLE),
         }
     }
+}
+
+/// What makes a driver look at its queue again.
+pub(crate) fn reply_to_nobody() -> Outcome {
+    // Not "empty": that would be the same surprise.
+    let status = QueueStatus::code_only(ResponseCode::NORMAL);
+    Outcome::Dqap(Dequeued::nothing(status))
 }
 
 #[cfg(test)]

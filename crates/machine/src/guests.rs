@@ -107,9 +107,10 @@ impl Guest {
     }
 
     /// Whether every instruction is to come by `execute`.
-    pub(crate) fn divert(&self, diverted: bool) {
+    pub(crate) fn divert(&self, diverted: bool, hardware: &Hardware) {
         let mut view = write(&self.view);
         view.diverted = diverted;
+        self.tell(&view, hardware);
         for queue in view.plugged.values() {
             queue.divert(diverted);
         }
@@ -117,7 +118,8 @@ impl Guest {
 
     fn tell(&self, view: &View, hardware: &Hardware) {
         if let Some(ports) = &view.ports {
-            ports.configured(&self.qci_block(&hardware.config().qci_block(), &view.apcb));
+            let block = self.qci_block(&hardware.config().qci_block(), &view.apcb);
+            ports.configured(Some(&block).filter(|_| !view.diverted));
         }
     }
 

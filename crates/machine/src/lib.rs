@@ -286,7 +286,7 @@ impl Machine {
     pub fn divert(&self, id: GuestId, diverted: bool) {
         let guest = lock(&self.control).guests.get(&id).map(Arc::clone);
         if let Some(guest) = guest {
-            guest.divert(diverted);
+            guest.divert(diverted, &read(&self.hardware));
         }
     }
 

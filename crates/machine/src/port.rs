@@ -92,6 +92,6 @@ pub trait Ports: fmt::Debug + Send + Sync {
     /// A closed port for a queue; `None` when the queue goes without.
     fn make(&self, apqn: Apqn, info: HwInfo) -> Option<Box<dyn Port>>;
 
-    /// What QCI answers the guest from now on.
-    fn configured(&self, block: &QciBlock);
+    /// What QCI answers the guest from now on; `None`: the guest has to execute it.
+    fn configured(&self, block: Option<&QciBlock>);
 }

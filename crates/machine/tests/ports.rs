@@ -63,8 +63,8 @@ impl Ports for Mail {
         })
     }
 
-    fn configured(&self, block: &QciBlock) {
-        self.look().qci = Some(*block);
+    fn configured(&self, block: Option<&QciBlock>) {
+        self.look().qci = block.copied();
     }
 }
 
@@ -296,11 +296,13 @@ fn a_diverted_guest_comes_by_instructions() {
     submit(&mail, 1..=1);
     machine.divert(GUEST, true);
     assert_eq!(mail.look().phase, Phase::Closing);
+    assert_eq!(mail.look().qci, None);
     run(&machine);
     assert_eq!(dequeue(&machine), [1]);
     assert_eq!(mail.look().phase, Phase::Closed);
     machine.divert(GUEST, false);
     assert_eq!(mail.look().phase, Phase::Open);
+    assert!(mail.look().qci.is_some());
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl Ports for SessionRings {
         Some(Box::new(RingPort(end)))
     }
 
-    fn configured(&self, block: &QciBlock) {
+    fn configured(&self, block: Option<&QciBlock>) {
         self.0.configured(block);
     }
 }

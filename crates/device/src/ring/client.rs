@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use arch::qci::QCI_LEN;
 use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock};
 
-use super::layout::{QCI, RINGS, SEQUENCE, SLOT, SLOTS, WORDS};
+use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS, WORDS};
 use super::memory::Memory;
 use super::queue::QueueEnd;
 use super::sync::{Ordering, fence};
 use super::words::Words;
+use crate::absence::reply_to_nobody;
 use crate::message::RingsReply;
 
 /// How long a queue believes without looking that the server is there.
@@ -97,7 +98,8 @@ impl Shared {
                 self.window.read_bytes(QCI, 0, &mut block);
                 fence(Ordering::Acquire);
                 if self.window.load(SEQUENCE, Ordering::Relaxed) == before {
-                    return (before != 0).then(|| QciBlock::decode(&block));
+                    let is_there = before != 0 && before & ASK == 0;
+                    return is_there.then(|| QciBlock::decode(&block));
                 }
             }
             std::hint::spin_loop();
@@ -149,6 +151,9 @@ pub(crate) struct Queue {
     max_message: usize,
     /// The server has told the guest about the queue in this session.
     known: bool,
+    /// The queue was full when a session ended, and the guest has not looked at it since: it gets a reply to
+    /// nobody, for the reason that `absence` gives.
+    stranded: bool,
     trusted: Option<Instant>,
 }
 
@@ -236,7 +241,7 @@ impl Queue {
         if self.session != rings.session.load(StdOrdering::Acquire) {
             let current = rings.current();
             self.session = rings.session.load(StdOrdering::Acquire);
-            self.end.change(current.shared.clone());
+            self.stranded |= self.end.change(current.shared.clone());
             self.max_message = current.max_message;
             self.known = false;
         }
@@ -249,6 +254,15 @@ impl Queue {
         instruction: &Instruction<'_>,
         reply: &mut [u8],
     ) -> Option<Outcome> {
+        if self.stranded
+            && let Instruction::Dqap { .. } | Instruction::Rapq { .. } | Instruction::Zapq { .. } =
+                instruction
+        {
+            self.stranded = false;
+            if let Instruction::Dqap { .. } = instruction {
+                return Some(reply_to_nobody());
+            }
+        }
         match *instruction {
             Instruction::Tapq { facilities: t, .. } => {
                 // What the guest knows when the server is away is what the server told it.

@@ -55,6 +55,9 @@ pub(crate) const fn offset(ring: usize) -> usize {
 
 /// Of the window: odd while the QCI block is being written.
 pub(crate) const SEQUENCE: usize = 0;
+/// In the sequence: the block is not told, the server has to be asked. The count is kept, so that a reader never
+/// takes a later block for one that it began with.
+pub(crate) const ASK: u64 = 1 << 63;
 /// Of the window: the QCI block.
 pub(crate) const QCI: usize = 1;
 /// Of the window: not 0 when nobody polls.

@@ -26,6 +26,8 @@ pub(crate) struct QueueEnd {
     consumed: u32,
     /// Bytes read of the next reply.
     offset: u32,
+    /// Requests that a full queue holds for a driver, as far as the ring has told.
+    full: u32,
 }
 
 /// A ring that is open.
@@ -36,12 +38,16 @@ struct Opened {
 }
 
 impl QueueEnd {
-    /// Uses the memory of another session, or none.
-    pub(super) fn change(&mut self, shared: Option<Arc<Shared>>) {
+    /// Uses the memory of another session, or none. Returns whether the queue was full for its driver,
+    /// and what it held is lost.
+    pub(super) fn change(&mut self, shared: Option<Arc<Shared>>) -> bool {
+        let held = self.submitted.wrapping_sub(self.consumed);
+        let was_full = self.full != 0 && held >= self.full;
         *self = Self {
             shared,
             ..Self::default()
         };
+        was_full
     }
 
     /// The ring, if it is open.
@@ -62,10 +68,13 @@ impl QueueEnd {
             (self.submitted, self.consumed, self.offset) = (0, 0, 0);
             self.epoch = now.epoch;
         }
+        let info = HwInfo(window.load(info(ring), Ordering::Relaxed));
+        // Linux leaves the last place free.
+        self.full = u32::from(info.qd()).max(1);
         Some(Opened {
             ring,
             interrupts: now.interrupts,
-            info: HwInfo(window.load(info(ring), Ordering::Relaxed)),
+            info,
         })
     }
 

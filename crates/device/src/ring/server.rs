@@ -8,7 +8,7 @@ use arch::{Apqn, HwInfo, QciBlock};
 
 use super::end::RingEnd;
 use super::layout::{
-    ACTIVITY, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, directory, submitted,
+    ACTIVITY, ASK, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, directory, submitted,
 };
 use super::memory::Memory;
 use super::sync::{AtomicU64, Ordering, fence};
@@ -86,10 +86,15 @@ impl RingServer {
         Some(RingEnd::new(Arc::clone(self), ring, apqn, info))
     }
 
-    /// What QCI answers from now on.
-    pub fn configured(&self, block: &QciBlock) {
+    /// What QCI answers from now on; `None`: the client has to ask.
+    pub fn configured(&self, block: Option<&QciBlock>) {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = self.window.load(SEQUENCE, Ordering::Relaxed);
+        let sequence = self.window.load(SEQUENCE, Ordering::Relaxed) & !ASK;
+        let Some(block) = block else {
+            return self
+                .window
+                .store(SEQUENCE, sequence | ASK, Ordering::Release);
+        };
         self.window
             .store(SEQUENCE, sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
