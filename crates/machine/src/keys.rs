@@ -82,7 +82,7 @@ mod tests {
     fn queue(hash_key: Option<HashKey>) -> Queue {
         let card = Card::new(ApType::CEX8, CardMode::Accelerator);
         let queue = Queue::new(APQN, card, Condition::Operating, Arc::default(), hash_key);
-        queue.plug(GuestId(1));
+        queue.plug(GuestId(1), None);
         queue
     }
 
@@ -134,7 +134,7 @@ mod tests {
                 execute(queue, 1, &Instruction::Zapq { apqn: APQN, force });
             },
             Queue::unplug,
-            |queue| queue.plug(GuestId(2)),
+            |queue| queue.plug(GuestId(2), None),
             |queue| queue.set_condition(Condition::Checkstopped),
             |queue| queue.set_condition(Condition::Deconfigured),
         ];
@@ -156,7 +156,7 @@ mod tests {
             queue.keys(&first).keep(&material, Arc::clone(&kept));
             assert_eq!(Arc::strong_count(&kept), 1, "end {number}: kept again");
             queue.set_condition(Condition::Operating);
-            queue.plug(GuestId(2));
+            queue.plug(GuestId(2), None);
             let next = job(&queue, 2);
             assert!(queue.keys(&next).find(&material).is_none(), "{number}");
         }

@@ -252,7 +252,18 @@ fn tapq_and_qci_are_answered_once_the_server_has_told() {
         apm: AdapterMask::from_iter([Apid(5)]),
         ..QciBlock::EMPTY
     };
-    server.configured(&block);
+    server.configured(Some(&block));
+    assert_eq!(
+        execute(&rings, &Instruction::Qci, &mut []),
+        Some(Outcome::Qci(block))
+    );
+    server.configured(None);
+    assert_eq!(
+        execute(&rings, &Instruction::Qci, &mut []),
+        None,
+        "the server wants to be asked"
+    );
+    server.configured(Some(&block));
     assert_eq!(
         execute(&rings, &Instruction::Qci, &mut []),
         Some(Outcome::Qci(block))
