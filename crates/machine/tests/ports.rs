@@ -335,7 +335,8 @@ fn the_host_sends_the_guest_out_of_the_port() {
 
 #[test]
 fn whatever_ends_a_queues_contents_ends_those_of_its_port() {
-    let resets: [(&str, fn(&Machine), Phase); 5] = [
+    type Reset = fn(&Machine);
+    let resets: [(&str, Reset, Phase); 5] = [
         (
             "reset",
             |machine| assert_eq!(machine.guest(GUEST).zapq(APQN).code.0, 0),
