@@ -38,6 +38,10 @@ pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
     };
     let mut plain = open(0, socket_only())?;
     let mut client = open(1, ClientOptions::default())?;
+    ensure!(
+        client.uses_rings() && !plain.uses_rings(),
+        "one client goes through rings, the other through its socket"
+    );
     let mut rounds = Rounds::default();
     for _ in 0..sizes.rounds {
         rounds.add([
@@ -55,7 +59,10 @@ pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
 
 /// How a client is told to use the socket for everything.
 fn socket_only() -> ClientOptions {
-    ClientOptions::default()
+    ClientOptions {
+        rings: false,
+        ..ClientOptions::default()
+    }
 }
 
 /// The median of so many round trips, in microseconds.
