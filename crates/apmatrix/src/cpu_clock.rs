@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// Work that is over so soon was not interrupted for others: they would have run for longer.
+const SHORT: Duration = Duration::from_micros(20);
+
 /// The CPU time of the thread that uses it.
 #[derive(Debug)]
 pub(crate) struct CpuClock {
@@ -21,6 +24,17 @@ impl CpuClock {
         let last = std::mem::replace(&mut self.last, read());
         self.last.saturating_sub(last)
     }
+
+    /// What work has cost that has taken `time`, up to now. The clock, which costs more to read than
+    /// the least work, is read for long work only; it then shows what the thread did since it was read
+    /// last, and `time` if it was read long ago.
+    pub(crate) fn cost(&mut self, time: Duration) -> Duration {
+        if time < SHORT {
+            time
+        } else {
+            self.lap().min(time)
+        }
+    }
 }
 
 fn read() -> Duration {
@@ -33,6 +47,21 @@ fn read() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_costs_what_the_thread_ran_and_no_more_than_it_took() {
+        let mut clock = CpuClock::start();
+        let short = SHORT / 2;
+        assert_eq!(clock.cost(short), short);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(clock.cost(Duration::from_millis(200)) < Duration::from_millis(100));
+        let mut ran = Duration::ZERO;
+        let mut other = CpuClock::start();
+        while ran < 4 * SHORT {
+            ran += other.lap();
+        }
+        assert_eq!(clock.cost(SHORT), SHORT);
+    }
 
     #[test]
     fn it_stands_while_the_thread_sleeps() {

@@ -8,7 +8,7 @@
 //! There is one engine per core for the whole machine. Which queue is next is decided by what guests and
 //! queues have cost so far ([`fair`](super::fair)), so each turn is measured: the CPU time of the engine's
 //! own thread, which does not run while others do. The clock is read once per turn, after the reply has
-//! been posted; what an engine does between two turns counts to the second.
+//! been posted, and not at all for what is over at once; see [`CpuClock::cost`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -63,19 +63,14 @@ fn run(
     let mut clock = CpuClock::start();
     loop {
         let turn = lookout.next(&|apqn| machine.owner(apqn));
-        if lookout.has_spun() {
-            // Nobody pays for that.
-            clock.lap();
-        }
+        let start = Instant::now();
         let apqn = turn.apqn();
         // The other engines may help with what the queue has besides.
         if machine.counters(apqn).load.waiting > 1 {
             ready.ring(apqn);
         }
         let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
-        let start = Instant::now();
         let ran = catch_unwind(step);
-        lookout.computed(start.elapsed());
         match ran {
             Ok(ran) => {
                 if ran.more() {
@@ -94,6 +89,8 @@ fn run(
                 broken(apqn.apid);
             }
         }
-        ready.done(&turn, clock.lap());
+        let time = start.elapsed();
+        lookout.computed(time);
+        ready.done(&turn, clock.cost(time));
     }
 }

@@ -13,6 +13,8 @@
 //! to sleep first when computations have been long of late. A long one that nobody expected
 //! delays the requests of other rings by itself, once.
 
+mod pressure;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
@@ -20,10 +22,10 @@ use std::time::{Duration, Instant};
 use arch::Apqn;
 use device::RingServer;
 use machine::GuestId;
-use nix::sys::resource::{UsageWho, getrusage};
 
 use super::fair::Turn;
 use super::ready::Ready;
+use pressure::Pressure;
 
 /// How long a session stays awake after its last request.
 const AWAKE: Duration = Duration::from_micros(50);
@@ -31,11 +33,7 @@ const AWAKE: Duration = Duration::from_micros(50);
 const LONG: Duration = Duration::from_micros(20);
 /// For how long a long computation makes further ones likely.
 const MEMORY: Duration = Duration::from_millis(10);
-/// How often an engine that polls looks whether it is interrupted for others.
-const LOOK: Duration = Duration::from_millis(10);
-/// So many interruptions between two looks mean that processors are short.
-const INTERRUPTED: i64 = 2;
-/// For how long nobody polls then; it doubles while it happens again.
+/// For how long nobody polls when processors are short; it doubles while it happens again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
 /// Rounds between two looks at the clock.
@@ -79,11 +77,7 @@ pub(super) struct Lookout {
     polling: Polling,
     /// There is another processor for whoever makes requests.
     may_poll: bool,
-    /// Interruptions of this thread at the last look, and when that was.
-    interrupted: i64,
-    looked: Instant,
-    /// It looked more than once the last time.
-    spun: bool,
+    pressure: Pressure,
 }
 
 /// Whose a queue is.
@@ -126,9 +120,7 @@ impl Polling {
         Lookout {
             polling: self.clone(),
             may_poll: engines > 1,
-            interrupted: interruptions(),
-            looked: Instant::now(),
-            spun: false,
+            pressure: Pressure::new(),
         }
     }
 
@@ -144,18 +136,16 @@ impl Lookout {
     pub(super) fn next(&mut self, owner: &Owner<'_>) -> Turn {
         let polling = self.polling.clone();
         let shared = &*polling.0;
-        self.spun = false;
         match shared.watch.try_lock() {
             Ok(mut watch) => self.poll(&mut watch, owner),
             Err(TryLockError::Poisoned(watch)) => self.poll(&mut watch.into_inner(), owner),
             Err(TryLockError::WouldBlock) => None,
         }
-        .unwrap_or_else(|| shared.ready.next(owner))
-    }
-
-    /// Whether the engine has looked for work more than once before it found this.
-    pub(super) const fn has_spun(&self) -> bool {
-        self.spun
+        .unwrap_or_else(|| {
+            let turn = shared.ready.next(owner);
+            self.pressure.forget();
+            turn
+        })
     }
 
     /// A computation took `time`.
@@ -194,7 +184,6 @@ impl Lookout {
             if watch.sessions.is_empty() {
                 return None;
             }
-            self.spun = true;
             rounds += 1;
             if rounds % ROUNDS == 0 {
                 now = Instant::now();
@@ -209,21 +198,17 @@ impl Lookout {
     /// Whether this machine has processors left, as far as this thread can tell.
     fn is_undisturbed(&mut self, watch: &mut Watch, now: Instant) -> bool {
         if watch.not_before.is_some_and(|until| now < until) {
+            self.pressure.forget();
             return false;
         }
-        if now.saturating_duration_since(self.looked) >= LOOK {
-            let before = std::mem::replace(&mut self.interrupted, interruptions());
-            let recent = now.saturating_duration_since(self.looked) < 2 * LOOK;
-            self.looked = now;
-            if recent && self.interrupted - before >= INTERRUPTED {
-                watch.pause = (2 * watch.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                watch.not_before = Some(now + watch.pause);
-                return false;
-            }
-            let quiet = |until| now.saturating_duration_since(until) > LONGEST_PAUSE;
-            if watch.not_before.is_some_and(quiet) {
-                watch.pause = Duration::ZERO;
-            }
+        if self.pressure.is_high(now) {
+            watch.pause = (2 * watch.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            watch.not_before = Some(now + watch.pause);
+            return false;
+        }
+        let quiet = |until| now.saturating_duration_since(until) > LONGEST_PAUSE;
+        if watch.not_before.is_some_and(quiet) {
+            (watch.pause, watch.not_before) = (Duration::ZERO, None);
         }
         true
     }
@@ -232,7 +217,8 @@ impl Lookout {
 impl Watch {
     /// Watches those that have rung.
     fn welcome(&mut self, polling: &Polling, now: Instant) {
-        if !polling.0.any_rung.swap(false, Ordering::Acquire) {
+        let any_rung = &polling.0.any_rung;
+        if !any_rung.load(Ordering::Relaxed) || !any_rung.swap(false, Ordering::Acquire) {
             return;
         }
         let rung = &polling.0.rung;
@@ -287,9 +273,4 @@ fn announce(rings: &RingServer, ready: &Ready) {
             ready.ring(apqn);
         }
     });
-}
-
-/// How often this thread had to give its processor to another one.
-fn interruptions() -> i64 {
-    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.involuntary_context_switches())
 }
