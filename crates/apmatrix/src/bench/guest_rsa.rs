@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::linux::Bench;
 
-/// Requests at once: what it takes to keep an engine busy while the guest is emulated.
-pub(super) const REQUESTERS: u32 = 4;
+/// Requests at once: as many as its queue holds, which keeps engines busy while the guest is emulated.
+pub(super) const REQUESTERS: u32 = 8;
 
 /// Boots a guest and prints both rates and their ratio.
 ///
