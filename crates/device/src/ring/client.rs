@@ -10,7 +10,9 @@
 //! uses, so that threads with different queues share no lock and no count; a number says whether it is
 //! still that of the present session.
 
-use std::os::fd::{AsFd, OwnedFd};
+#[cfg(not(feature = "loom"))]
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering as StdOrdering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +20,10 @@ use std::time::{Duration, Instant};
 use arch::qci::QCI_LEN;
 use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock};
 
-use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS, WORDS};
+#[cfg(not(feature = "loom"))]
+use super::layout::WORDS;
+use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS};
+#[cfg(not(feature = "loom"))]
 use super::memory::Memory;
 use super::queue::QueueEnd;
 use super::sync::{Ordering, fence};
