@@ -157,8 +157,7 @@ impl Known {
     /// The connection is lost, and all that was in the queues.
     pub(crate) fn lost(&mut self) {
         for seen in self.queues.values_mut() {
-            // Linux leaves the last place free.
-            seen.stranded |= seen.outstanding >= u32::from(seen.info.qd()).max(1);
+            seen.stranded |= seen.outstanding >= u32::from(seen.info.driver_depth());
             seen.outstanding = 0;
         }
     }

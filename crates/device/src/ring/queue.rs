@@ -69,8 +69,7 @@ impl QueueEnd {
             self.epoch = now.epoch;
         }
         let info = HwInfo(window.load(info(ring), Ordering::Relaxed));
-        // Linux leaves the last place free.
-        self.full = u32::from(info.qd()).max(1);
+        self.full = u32::from(info.driver_depth());
         Some(Opened {
             ring,
             interrupts: now.interrupts,
