@@ -141,7 +141,7 @@ fn interleavings() -> Result<()> {
         "--test",
         "interleavings",
     ]))?;
-    sh(&mut cargo(&[
+    let mut rings = cargo(&[
         "test",
         "-p",
         "device",
@@ -149,7 +149,9 @@ fn interleavings() -> Result<()> {
         "loom",
         "--lib",
         "ring::model",
-    ]))
+    ]);
+    // No lint sees this build.
+    sh(rings.env("RUSTFLAGS", "-D warnings"))
 }
 
 /// The host against its model, for longer than every change can wait: in release mode, because that is

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use arch::Errno;
 use cex::reference::{ReferenceKey, mod_exp};
+use guest::Crt;
 
 use crate::launch::vectors::{Expected, Key, VectorFile};
 
@@ -70,6 +71,19 @@ pub fn add_bad_operands(file: &mut VectorFile, bits: u32) -> Result<()> {
     };
     file.push(bits, &message, no_prime, refused())?;
     Ok(())
+}
+
+/// A guest's private operation on `message` with this key.
+#[must_use]
+pub fn private<'a>(key: &'a ReferenceKey, message: &'a [u8]) -> Crt<'a> {
+    Crt {
+        message,
+        p: &key.p,
+        q: &key.q,
+        dp: &key.dp,
+        dq: &key.dq,
+        u: &key.u,
+    }
 }
 
 /// One CRT request, for measurements.

@@ -128,6 +128,15 @@ impl HwInfo {
         self.qd() as usize + 1
     }
 
+    /// Messages with which a driver takes the queue for full. Linux takes the QD field itself for the depth
+    /// (`ap_queue_create` and `ap_sm_write` in drivers/s390/crypto/ap_queue.c), so it leaves the last place
+    /// free. A queue with a single place is full when that is taken.
+    #[must_use]
+    pub const fn driver_depth(self) -> u8 {
+        let qd = self.qd();
+        if qd == 0 { 1 } else { qd }
+    }
+
     /// Maximum message size in bytes: ML * 4096, or 12 KiB when ML is 0.
     #[must_use]
     pub const fn max_message_size(self) -> usize {
@@ -181,6 +190,14 @@ mod tests {
         assert_eq!(info.max_message_size(), 12288);
         assert_eq!(info.mode(), Some(CardMode::Accelerator));
         assert_eq!(info.ap_type().generation(), 8);
+    }
+
+    #[test]
+    fn a_driver_leaves_the_last_place_free() {
+        for (qd, depth, for_driver) in [(0, 1, 1), (1, 2, 1), (7, 8, 7), (15, 16, 15)] {
+            let info = HwInfo::new(0, ApType::CEX8, 0, 0, qd);
+            assert_eq!((info.depth(), info.driver_depth()), (depth, for_driver));
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! takes back what it had sent and then waits for somebody to send something, although all are waiting
 //! already. A reply, also one that belongs to no request, makes it go on. So the first DQAP after the loss
 //! gets one, with psmid 0 and without a message, whether the daemon is back by then or not; drivers drop it.
+//! `ring::held` counts what a queue holds.
 
 use std::collections::BTreeMap;
 
@@ -38,59 +39,9 @@ use arch::{Apqn, HwInfo, Instruction, Outcome, QciBlock, QueueStatus, ResponseCo
 pub(crate) struct Known {
     /// The last QCI block.
     qci: QciBlock,
-    /// The queues that the guest has seen: one that it never saw must not appear while the daemon is
-    /// away.
-    queues: BTreeMap<Apqn, Seen>,
-}
-
-/// A queue that the guest has seen.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// Hardware information, which "reset in progress" needs.
-    info: HwInfo,
-    /// Requests that the guest has sent and for which it has not taken a reply.
-    outstanding: u32,
-    /// It was full when the connection was lost, and the guest has not looked at it since.
-    stranded: bool,
-}
-
-impl Seen {
-    const fn new(info: HwInfo) -> Self {
-        Self {
-            info,
-            outstanding: 0,
-            stranded: false,
-        }
-    }
-
-    /// It is empty, as the guest knows.
-    const fn emptied(&mut self) {
-        (self.outstanding, self.stranded) = (0, false);
-    }
-
-    fn follow(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
-        let Some(status) = outcome.status() else {
-            return;
-        };
-        let is_empty = status.flags.contains(StatusFlags::EMPTY);
-        match (instruction, status.code, outcome) {
-            (Instruction::Nqap { .. }, ResponseCode::NORMAL, _) => {
-                self.outstanding = self.outstanding.saturating_add(1);
-            }
-            (Instruction::Dqap { .. }, _, _) if is_empty => self.outstanding = 0,
-            (Instruction::Dqap { .. }, ResponseCode::NORMAL, Outcome::Dqap(dequeued))
-                if dequeued.residual == 0 =>
-            {
-                self.outstanding = self.outstanding.saturating_sub(1);
-            }
-            (
-                Instruction::Rapq { .. } | Instruction::Zapq { .. },
-                ResponseCode::NORMAL | ResponseCode::RESET_IN_PROGRESS,
-                _,
-            ) => self.emptied(),
-            _ => {}
-        }
-    }
+    /// The queues that the guest has seen, with their hardware information, which "reset in progress"
+    /// needs: one that it never saw must not appear while the daemon is away.
+    queues: BTreeMap<Apqn, HwInfo>,
 }
 
 impl Known {
@@ -128,49 +79,14 @@ impl Known {
         match (instruction, outcome) {
             (Instruction::Tapq { apqn, .. }, Outcome::Tapq { status, info }) => {
                 if status.queue_exists() {
-                    let seen = self.queues.entry(*apqn).or_insert(Seen::new(*info));
-                    seen.info = *info;
+                    self.queues.insert(*apqn, *info);
                 } else {
                     self.queues.remove(apqn);
                 }
             }
             (_, Outcome::Qci(block)) => self.configured(*block),
-            _ => self.follow(instruction, outcome),
+            _ => {}
         }
-    }
-
-    /// Follows what an instruction did to a queue, also while the daemon is away.
-    pub(crate) fn follow(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
-        let seen = instruction
-            .apqn()
-            .and_then(|apqn| self.queues.get_mut(&apqn));
-        if let Some(seen) = seen {
-            seen.follow(instruction, outcome);
-        }
-    }
-
-    /// All queues were reset by the guest's machine.
-    pub(crate) fn emptied(&mut self) {
-        self.queues.values_mut().for_each(Seen::emptied);
-    }
-
-    /// The connection is lost, and all that was in the queues.
-    pub(crate) fn lost(&mut self) {
-        for seen in self.queues.values_mut() {
-            // Linux leaves the last place free.
-            seen.stranded |= seen.outstanding >= u32::from(seen.info.qd()).max(1);
-            seen.outstanding = 0;
-        }
-    }
-
-    /// The outcome of a DQAP that neither the daemon nor [`answer`](Self::answer) gives.
-    pub(crate) fn reply_to_nobody(&mut self, instruction: &Instruction<'_>) -> Option<Outcome> {
-        let Instruction::Dqap { apqn } = instruction else {
-            return None;
-        };
-        let seen = self.queues.get_mut(apqn).filter(|seen| seen.stranded)?;
-        seen.stranded = false;
-        Some(reply_to_nobody())
     }
 
     /// The outcome of `instruction` while the daemon is away. `enabled` says whether the guest has enabled
@@ -179,16 +95,16 @@ impl Known {
         let known = instruction.apqn().and_then(|apqn| self.queues.get(&apqn));
         match (instruction, known) {
             (Instruction::Qci, _) => Outcome::Qci(self.qci),
-            (Instruction::Tapq { facilities, .. }, Some(seen)) if enabled && !facilities => {
+            (Instruction::Tapq { facilities, .. }, Some(info)) if enabled && !facilities => {
                 let flags = StatusFlags::EMPTY | StatusFlags::INTERRUPTS;
                 Outcome::Tapq {
                     status: QueueStatus::new(ResponseCode::NORMAL, flags),
-                    info: seen.info,
+                    info: *info,
                 }
             }
-            (Instruction::Tapq { .. }, Some(seen)) => Outcome::Tapq {
+            (Instruction::Tapq { .. }, Some(info)) => Outcome::Tapq {
                 status: QueueStatus::code_only(ResponseCode::RESET_IN_PROGRESS),
-                info: seen.info,
+                info: *info,
             },
             (Instruction::Dqap { .. }, Some(_)) => Outcome::Dqap(Dequeued::nothing(
                 QueueStatus::new(ResponseCode::FULL_OR_NO_REPLY, StatusFlags::EMPTY),
@@ -204,105 +120,4 @@ pub(crate) fn reply_to_nobody() -> Outcome {
     // Not "empty": that would be the same surprise.
     let status = QueueStatus::code_only(ResponseCode::NORMAL);
     Outcome::Dqap(Dequeued::nothing(status))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arch::ApType;
-
-    const APQN: Apqn = Apqn::new(5, 4);
-    const DEPTH: u32 = 8;
-
-    fn nqap() -> Instruction<'static> {
-        Instruction::Nqap {
-            apqn: APQN,
-            psmid: 1,
-            special: false,
-            message: b"m",
-        }
-    }
-
-    fn dqap() -> Instruction<'static> {
-        Instruction::Dqap { apqn: APQN }
-    }
-
-    fn status(code: ResponseCode) -> Outcome {
-        Outcome::Status(QueueStatus::code_only(code))
-    }
-
-    fn dequeued(code: ResponseCode, flags: StatusFlags) -> Outcome {
-        Outcome::Dqap(Dequeued::nothing(QueueStatus::new(code, flags)))
-    }
-
-    /// A queue of [`DEPTH`] with so many requests.
-    fn with(requests: u32) -> Known {
-        let mut known = Known::nothing();
-        let tapq = Instruction::Tapq {
-            apqn: APQN,
-            facilities: true,
-        };
-        let found = Outcome::Tapq {
-            status: QueueStatus::code_only(ResponseCode::NORMAL),
-            info: HwInfo::new(0, ApType::CEX8, 0, 0, 7),
-        };
-        known.remember(&tapq, &found);
-        for _ in 0..requests {
-            known.remember(&nqap(), &status(ResponseCode::NORMAL));
-        }
-        // Looking again forgets nothing.
-        known.remember(&tapq, &found);
-        known
-    }
-
-    fn is_stranded(mut known: Known) -> bool {
-        known.reply_to_nobody(&dqap()).is_some()
-    }
-
-    #[test]
-    fn the_first_dqap_of_a_queue_that_was_full_gets_a_reply_to_nobody() {
-        let full = DEPTH - 1;
-        assert!(!is_stranded(with(full)), "the daemon is there");
-        for (requests, expected) in [(0, false), (full - 1, false), (full, true), (DEPTH, true)] {
-            let mut known = with(requests);
-            known.lost();
-            let reply = known.reply_to_nobody(&dqap());
-            assert_eq!(reply.is_some(), expected, "{requests}");
-            if let Some(Outcome::Dqap(reply)) = reply {
-                let normal = QueueStatus::code_only(ResponseCode::NORMAL);
-                assert_eq!(reply.status, normal);
-                assert_eq!((reply.psmid, reply.stored, reply.residual), (0, 0, 0));
-            }
-            known.lost();
-            assert!(!is_stranded(known), "once");
-        }
-    }
-
-    #[test]
-    fn replies_and_resets_make_room() {
-        let (normal, none) = (ResponseCode::NORMAL, ResponseCode::FULL_OR_NO_REPLY);
-        let (apqn, force) = (APQN, false);
-        let rapq = Instruction::Rapq { apqn, force };
-        for (instruction, outcome, expected) in [
-            (dqap(), dequeued(normal, StatusFlags::empty()), false),
-            (dqap(), dequeued(none, StatusFlags::empty()), true),
-            (dqap(), dequeued(none, StatusFlags::EMPTY), false),
-            (nqap(), status(none), true),
-            (rapq, status(normal), false),
-        ] {
-            let mut known = with(DEPTH - 1);
-            known.remember(&instruction, &outcome);
-            known.lost();
-            assert_eq!(is_stranded(known), expected, "{instruction:?} {outcome:?}");
-        }
-        // A guest that resets the queue itself does not wait for it.
-        let mut known = with(DEPTH);
-        known.lost();
-        known.follow(&rapq, &status(ResponseCode::RESET_IN_PROGRESS));
-        assert!(!is_stranded(known));
-        let mut known = with(DEPTH);
-        known.lost();
-        known.emptied();
-        assert!(!is_stranded(known));
-    }
 }

@@ -282,7 +282,7 @@ impl Client {
     /// EIO when a queue could not be reset; when the daemon cannot be asked.
     pub fn reset(&mut self) -> Result<(), ClientError> {
         self.enablement.forget();
-        self.known.emptied();
+        self.rings.reset();
         self.ensure_open()?;
         let timeout = self.options.reset;
         self.transact(Command::DeviceReset, (&[], &[]), &[], timeout)
@@ -294,6 +294,7 @@ impl Client {
     pub fn release(&mut self) {
         self.state = State::Released;
         self.rings.end();
+        self.rings.reset();
         self.known.forget();
         self.enablement.forget();
     }
@@ -407,7 +408,6 @@ impl Client {
     }
 
     fn go_down(&mut self) {
-        self.known.lost();
         if let Some(qci) = self.rings.end() {
             self.known.configured(qci);
         }
@@ -568,9 +568,6 @@ impl Client {
         {
             return self.too_big(*apqn);
         }
-        if let Some(outcome) = self.known.reply_to_nobody(instruction) {
-            return outcome;
-        }
         match self.exec(instruction, reply) {
             Ok(outcome) => {
                 self.known.remember(instruction, &outcome);
@@ -578,15 +575,10 @@ impl Client {
                 outcome
             }
             Err(_) => {
-                // The loss may have come to light just now.
-                if let Some(outcome) = self.known.reply_to_nobody(instruction) {
-                    return outcome;
-                }
                 let enabled = instruction
                     .apqn()
                     .is_some_and(|apqn| self.enablement.has(apqn));
                 let outcome = self.known.answer(instruction, enabled);
-                self.known.follow(instruction, &outcome);
                 self.enablement.follow(instruction, &outcome);
                 outcome
             }
@@ -617,7 +609,10 @@ impl ApInstructions for Client {
         match rings.execute(instruction, reply, || self.look()) {
             Ok(outcome) => outcome,
             // The queue is kept until the daemon has answered.
-            Err(_queue) => self.ask_to_execute(instruction, reply),
+            Err(queue) => {
+                let outcome = self.ask_to_execute(instruction, reply);
+                rings.answered(queue, instruction, outcome)
+            }
         }
     }
 }

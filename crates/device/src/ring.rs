@@ -41,6 +41,7 @@
 
 pub(crate) mod client;
 mod end;
+mod held;
 mod layout;
 mod memory;
 #[cfg(all(test, feature = "loom"))]

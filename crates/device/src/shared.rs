@@ -72,7 +72,10 @@ impl SharedClient {
         match self.rings.execute(instruction, reply, look) {
             Ok(outcome) => outcome,
             // The queue is kept until the daemon has answered.
-            Err(_queue) => self.lock().ask_to_execute(instruction, reply),
+            Err(queue) => {
+                let outcome = self.lock().ask_to_execute(instruction, reply);
+                self.rings.answered(queue, instruction, outcome)
+            }
         }
     }
 

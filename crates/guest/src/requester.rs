@@ -372,7 +372,9 @@ impl Requester {
                 + QUEUE_PENALTY * usize::from(queue)
         };
         let open = usable.into_iter().filter(|apqn| {
-            let depth = bus.queue(*apqn).map_or(1, |queue| queue.info.qd().max(1));
+            let depth = bus
+                .queue(*apqn)
+                .map_or(1, |queue| queue.info.driver_depth());
             self.outstanding(*apqn) < usize::from(depth)
         });
         Some(open.min_by_key(|apqn| {

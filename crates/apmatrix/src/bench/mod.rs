@@ -7,6 +7,7 @@ mod data_path;
 mod guest_rsa;
 mod latency;
 mod linux;
+mod measurement;
 mod openssl;
 mod rounds;
 mod rsa;

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use arch::{ApInstructions, Apqn, ResponseCode};
 use cex::keys::HashKey;
 use cex::reference::ReferenceKey;
-use guest::Crt;
 use guest::type50::Request;
 use machine::{HostCpu, Machine, PartitionConfig, Ran, Scratch};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cpu_clock::CpuClock;
+use crate::workload;
 
 /// The machine's only queue.
 const QUEUE: Apqn = Apqn::new(5, 4);
@@ -35,16 +35,8 @@ impl KnownCrt {
     /// OpenSSL's.
     pub(super) fn new(key: &ReferenceKey) -> Result<Self> {
         let message = key.random_message()?;
-        let operands = Crt {
-            message: &message,
-            p: &key.p,
-            q: &key.q,
-            dp: &key.dp,
-            dq: &key.dq,
-            u: &key.u,
-        };
         Ok(Self {
-            request: operands.encode()?,
+            request: workload::private(key, &message).encode()?,
             expected: key.private(&message)?,
         })
     }

@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use arch::{CrycbFormat, Facilities};
 use cex::reference::{ReferenceKey, mod_exp};
 use device::{Client, ClientOptions, OpenRequest};
-use guest::{Crt, Guest, ModExpo};
+use guest::{Guest, ModExpo};
 
 use super::stage::{MDEVS, Stage};
+use crate::workload;
 
 /// How long the guest may take to hear of a change.
 const SOON: Duration = Duration::from_secs(3);
@@ -121,16 +122,8 @@ fn check_rsa(guest: &mut Guest<Client>, key: &ReferenceKey) -> Result<()> {
         answer == mod_exp(&message, &key.e, &key.n)?,
         "a mod-expo differs from OpenSSL's"
     );
-    let operands = Crt {
-        message: &message,
-        p: &key.p,
-        q: &key.q,
-        dp: &key.dp,
-        dq: &key.dq,
-        u: &key.u,
-    };
     ensure!(
-        guest.crt(&operands)? == key.private(&message)?,
+        guest.crt(&workload::private(key, &message))? == key.private(&message)?,
         "a CRT differs from OpenSSL's"
     );
     Ok(())

@@ -13,7 +13,7 @@ use apmatrix::workload;
 use arch::{ApInstructions, Apqn, CrycbFormat, Facilities, Instruction, ResponseCode};
 use cex::reference::ReferenceKey;
 use device::{Client, ClientOptions, OpenRequest};
-use guest::{Crt, Guest, ModExpo};
+use guest::{Guest, ModExpo};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -108,14 +108,7 @@ fn requests(instance: &Instance, key: &ReferenceKey) -> Vec<Vec<u8>> {
         })
         .expect("a result");
     let second = guest
-        .crt(&Crt {
-            message: &message,
-            p: &key.p,
-            q: &key.q,
-            dp: &key.dp,
-            dq: &key.dq,
-            u: &key.u,
-        })
+        .crt(&workload::private(key, &message))
         .expect("a result");
     assert_eq!(first, second);
     let operands = [

@@ -10,20 +10,24 @@
 //! uses, so that threads with different queues share no lock and no count; a number says whether it is
 //! still that of the present session.
 
-use std::os::fd::{AsFd, OwnedFd};
+#[cfg(not(feature = "loom"))]
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering as StdOrdering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arch::qci::QCI_LEN;
-use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock};
+use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock, ResponseCode};
 
-use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS, WORDS};
+#[cfg(not(feature = "loom"))]
+use super::layout::WORDS;
+use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS};
+#[cfg(not(feature = "loom"))]
 use super::memory::Memory;
 use super::queue::QueueEnd;
 use super::sync::{Ordering, fence};
 use super::words::Words;
-use crate::absence::reply_to_nobody;
 use crate::message::RingsReply;
 
 /// How long a queue believes without looking that the server is there.
@@ -128,8 +132,8 @@ type Domains = Box<[Mutex<Queue>]>;
 #[derive(Debug)]
 pub(crate) struct Rings {
     facilities: Facilities,
-    /// Counts sessions, with and without rings.
-    session: AtomicU64,
+    /// Counts changes of [`Current`] that every queue has to see before it is used again.
+    changes: AtomicU64,
     current: Mutex<Current>,
     /// By adapter, then by domain; made when an adapter is first named.
     queues: Box<[OnceLock<Domains>]>,
@@ -137,6 +141,10 @@ pub(crate) struct Rings {
 
 #[derive(Debug, Default)]
 struct Current {
+    /// Counts sessions, with and without rings.
+    session: u64,
+    /// Counts resets of all queues by the guest's machine.
+    resets: u64,
     shared: Option<Arc<Shared>>,
     max_message: usize,
     /// What the guest was told last.
@@ -147,13 +155,12 @@ struct Current {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     end: QueueEnd,
+    changes: u64,
     session: u64,
+    resets: u64,
     max_message: usize,
     /// The server has told the guest about the queue in this session.
     known: bool,
-    /// The queue was full when a session ended, and the guest has not looked at it since: it gets a reply to
-    /// nobody, for the reason that `absence` gives.
-    stranded: bool,
     trusted: Option<Instant>,
 }
 
@@ -162,7 +169,7 @@ impl Rings {
     pub(crate) fn new(facilities: Facilities) -> Self {
         Self {
             facilities,
-            session: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             current: Mutex::default(),
             queues: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
         }
@@ -177,15 +184,24 @@ impl Rings {
         let mut current = self.current();
         current.shared = Some(Arc::new(shared));
         current.max_message = max_message as usize;
-        self.session.fetch_add(1, StdOrdering::Release);
+        current.session += 1;
+        self.changes.fetch_add(1, StdOrdering::Release);
     }
 
     /// The session has ended. Returns what QCI told the guest last.
     pub(crate) fn end(&self) -> Option<QciBlock> {
         let mut current = self.current();
         current.shared = None;
-        self.session.fetch_add(1, StdOrdering::Release);
+        current.session += 1;
+        self.changes.fetch_add(1, StdOrdering::Release);
         current.qci.take()
+    }
+
+    /// The guest's machine has reset all queues, or has given them back: nobody waits for what they held.
+    pub(crate) fn reset(&self) {
+        let mut current = self.current();
+        current.resets += 1;
+        self.changes.fetch_add(1, StdOrdering::Release);
     }
 
     /// Whether rings are in use.
@@ -219,6 +235,26 @@ impl Rings {
         }
     }
 
+    /// Follows what the server, or who answers in its place, has told the guest about an instruction that
+    /// [`execute`](Self::execute) did not execute. Returns what the guest is told in the end.
+    pub(crate) fn answered(
+        &self,
+        queue: Option<MutexGuard<'_, Queue>>,
+        instruction: &Instruction<'_>,
+        outcome: Outcome,
+    ) -> Outcome {
+        let Some(mut queue) = queue else {
+            return outcome;
+        };
+        // The loss may have come to light just now.
+        queue.catch_up(self);
+        queue.end.follow(instruction, &outcome);
+        match &outcome {
+            Outcome::Dqap(got) if got.status.code == ResponseCode::NORMAL => outcome,
+            _ => queue.end.owed(instruction).unwrap_or(outcome),
+        }
+    }
+
     fn qci(&self, look: impl FnOnce()) -> Option<Outcome> {
         if !self.facilities.contains(Facilities::APQCI) || !self.in_use() {
             return None;
@@ -238,12 +274,26 @@ impl Queue {
             look();
             self.trusted = Some(Instant::now());
         }
-        if self.session != rings.session.load(StdOrdering::Acquire) {
-            let current = rings.current();
-            self.session = rings.session.load(StdOrdering::Acquire);
-            self.stranded |= self.end.change(current.shared.clone());
+        self.catch_up(rings);
+    }
+
+    fn catch_up(&mut self, rings: &Rings) {
+        if self.changes == rings.changes.load(StdOrdering::Acquire) {
+            return;
+        }
+        let current = rings.current();
+        self.changes = rings.changes.load(StdOrdering::Acquire);
+        // In this order: what was lost and then reset is not waited for. The other way round the guest
+        // has not used the queue in between.
+        if self.session != current.session {
+            self.session = current.session;
+            self.end.change(current.shared.clone());
             self.max_message = current.max_message;
             self.known = false;
+        }
+        if self.resets != current.resets {
+            self.resets = current.resets;
+            self.end.reset();
         }
     }
 
@@ -254,14 +304,8 @@ impl Queue {
         instruction: &Instruction<'_>,
         reply: &mut [u8],
     ) -> Option<Outcome> {
-        if self.stranded
-            && let Instruction::Dqap { .. } | Instruction::Rapq { .. } | Instruction::Zapq { .. } =
-                instruction
-        {
-            self.stranded = false;
-            if let Instruction::Dqap { .. } = instruction {
-                return Some(reply_to_nobody());
-            }
+        if let Some(outcome) = self.end.owed(instruction) {
+            return Some(outcome);
         }
         match *instruction {
             Instruction::Tapq { facilities: t, .. } => {

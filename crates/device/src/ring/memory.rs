@@ -180,7 +180,7 @@ mod mapped {
 mod modelled {
     use std::io;
     use std::ops::Deref;
-    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
     use super::super::sync::AtomicU64;
@@ -194,10 +194,7 @@ mod modelled {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(crate) fn foreign(_: BorrowedFd<'_>, _: usize, _: bool) -> io::Result<Self> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
+        #[cfg(test)]
         pub(crate) fn private(words: usize) -> io::Result<Self> {
             Ok(Self((0..words).map(|_| AtomicU64::new(0)).collect()))
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arch::contents::deliver;
 use arch::instruction::Dequeued;
-use arch::{Apqn, Contents, HwInfo, Outcome, ResponseCode};
+use arch::{Apqn, Contents, HwInfo, Instruction, Outcome, ResponseCode};
 
 use super::client::Shared;
 use super::end::split;
+use super::held::Held;
 use super::layout::{
     ACTIVITY, Phase, RINGS, RingState, SLEEPING, SLOT_BYTES, SLOTS, TAKEN, consumed, count_of,
     count_word, directory, info, offset, published, slot, state, submitted,
@@ -26,8 +27,7 @@ pub(crate) struct QueueEnd {
     consumed: u32,
     /// Bytes read of the next reply.
     offset: u32,
-    /// Requests that a full queue holds for a driver, as far as the ring has told.
-    full: u32,
+    held: Held,
 }
 
 /// A ring that is open.
@@ -38,16 +38,34 @@ struct Opened {
 }
 
 impl QueueEnd {
-    /// Uses the memory of another session, or none. Returns whether the queue was full for its driver,
-    /// and what it held is lost.
-    pub(super) fn change(&mut self, shared: Option<Arc<Shared>>) -> bool {
-        let held = self.submitted.wrapping_sub(self.consumed);
-        let was_full = self.full != 0 && held >= self.full;
+    /// Uses the memory of another session, or none. What the queue held is lost.
+    pub(super) fn change(&mut self, shared: Option<Arc<Shared>>) {
+        self.held.lost(self.in_ring());
         *self = Self {
             shared,
+            held: std::mem::take(&mut self.held),
             ..Self::default()
         };
-        was_full
+    }
+
+    /// Requests that went through the ring, less replies, since it opened.
+    const fn in_ring(&self) -> u32 {
+        self.submitted.wrapping_sub(self.consumed)
+    }
+
+    /// The guest's machine has reset the queue.
+    pub(super) fn reset(&mut self) {
+        self.held.reset(self.in_ring());
+    }
+
+    /// See [`Held::owed`].
+    pub(super) fn owed(&mut self, instruction: &Instruction<'_>) -> Option<Outcome> {
+        self.held.owed(instruction)
+    }
+
+    /// See [`Held::follow`].
+    pub(super) fn follow(&mut self, instruction: &Instruction<'_>, outcome: &Outcome) {
+        self.held.follow(self.in_ring(), instruction, outcome);
     }
 
     /// The ring, if it is open.
@@ -66,11 +84,11 @@ impl QueueEnd {
         }
         if now.epoch != self.epoch {
             (self.submitted, self.consumed, self.offset) = (0, 0, 0);
+            self.held.opened();
             self.epoch = now.epoch;
         }
         let info = HwInfo(window.load(info(ring), Ordering::Relaxed));
-        // Linux leaves the last place free.
-        self.full = u32::from(info.qd()).max(1);
+        self.held.hardware(info);
         Some(Opened {
             ring,
             interrupts: now.interrupts,
@@ -88,7 +106,7 @@ impl QueueEnd {
 
     fn contents(&self, opened: &Opened, replies: u32) -> Contents {
         Contents {
-            held: self.submitted.wrapping_sub(self.consumed) as usize,
+            held: self.in_ring() as usize,
             replies: replies as usize,
             interrupts: opened.interrupts,
         }

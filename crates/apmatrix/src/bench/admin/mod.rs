@@ -14,7 +14,8 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::scoreboard::{Judging, Scoreboard};
+use super::measurement::{self, Extent};
+use super::scoreboard::Scoreboard;
 pub(super) use files::write;
 use files::{Admin, full_machine};
 
@@ -38,17 +39,19 @@ struct Sizes {
     calls: usize,
 }
 
-const FULL: Sizes = Sizes {
-    many: 1_000,
-    bulk: 10_000,
-    rounds: 9,
-    calls: 200,
-};
-const SMOKE: Sizes = Sizes {
-    many: 20,
-    bulk: 30,
-    rounds: 2,
-    calls: 10,
+const EXTENT: Extent<Sizes> = Extent {
+    full: Sizes {
+        many: 1_000,
+        bulk: 10_000,
+        rounds: 9,
+        calls: 200,
+    },
+    smoke: Sizes {
+        many: 20,
+        bulk: 30,
+        rounds: 2,
+        calls: 10,
+    },
 };
 
 /// Measures everything. A smoke run is small, and its goals are not judged.
@@ -56,16 +59,11 @@ const SMOKE: Sizes = Sizes {
 /// # Errors
 /// When a daemon cannot be started or a system call on its tree fails.
 pub(super) fn run(out: &mut dyn Write, smoke: bool) -> Result<ExitCode> {
-    let (sizes, judging) = if smoke {
-        (SMOKE, Judging::Off)
-    } else {
-        (FULL, Judging::Strict)
-    };
-    let mut board = Scoreboard::new(out, judging);
-    latency::run(&mut board, sizes)?;
-    bulk(&mut board, sizes.bulk)?;
-    memory::run(&mut board)?;
-    board.finish()
+    measurement::run(out, EXTENT, smoke, |board, sizes| {
+        latency::run(board, sizes)?;
+        bulk(board, sizes.bulk)?;
+        memory::run(board)
+    })
 }
 
 /// Mediated devices one after the other, by one writer: each with one queue that no other has.

@@ -20,14 +20,13 @@ mod shares;
 use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::measurement::{self, Extent};
 use super::openssl::OpensslProgram;
-use super::rounds::load;
-use super::scoreboard::{Judging, Scoreboard};
+use super::scoreboard::Scoreboard;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -52,27 +51,29 @@ struct Sizes {
     linux: bool,
 }
 
-const FULL: Sizes = Sizes {
-    rounds: 5,
-    rate: Duration::from_secs(1),
-    openssl_seconds: 1,
-    fresh_keys: 64,
-    bits: 2048,
-    requests: 1_000,
-    guests: 32,
-    shares: Duration::from_secs(5),
-    linux: true,
-};
-const SMOKE: Sizes = Sizes {
-    rounds: 1,
-    rate: Duration::from_millis(20),
-    openssl_seconds: 1,
-    fresh_keys: 2,
-    bits: 1024,
-    requests: 20,
-    guests: 3,
-    shares: Duration::from_millis(300),
-    linux: false,
+const EXTENT: Extent<Sizes> = Extent {
+    full: Sizes {
+        rounds: 5,
+        rate: Duration::from_secs(1),
+        openssl_seconds: 1,
+        fresh_keys: 64,
+        bits: 2048,
+        requests: 1_000,
+        guests: 32,
+        shares: Duration::from_secs(5),
+        linux: true,
+    },
+    smoke: Sizes {
+        rounds: 1,
+        rate: Duration::from_millis(20),
+        openssl_seconds: 1,
+        fresh_keys: 2,
+        bits: 1024,
+        requests: 20,
+        guests: 3,
+        shares: Duration::from_millis(300),
+        linux: false,
+    },
 };
 
 /// Measures everything. A smoke run is small, and its goals are not judged.
@@ -80,67 +81,30 @@ const SMOKE: Sizes = Sizes {
 /// # Errors
 /// What went otherwise than it should. What is missing is a skipped row.
 pub(super) fn run(out: &mut dyn Write, smoke: bool) -> Result<ExitCode> {
-    let (sizes, judging) = if smoke {
-        (SMOKE, Judging::Off)
-    } else {
-        (FULL, Judging::Strict)
-    };
-    let mut board = Scoreboard::new(out, judging);
+    measurement::run(out, EXTENT, smoke, rows)
+}
+
+fn rows(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
     let openssl = OpensslProgram::find();
-    describe(&mut board, openssl.as_ref())?;
-    let engine = in_process::run(&mut board, sizes, openssl.as_ref())?;
+    let program = match &openssl {
+        Some(openssl) => openssl.version()?,
+        None => "not there".to_owned(),
+    };
+    board.say(&format!("openssl of the host: {program}"))?;
+    let engine = in_process::run(board, sizes, openssl.as_ref())?;
     if has_fuse() {
-        round_trip::run(&mut board, sizes)?;
-        shares::run(&mut board, sizes)?;
-        attached::run(&mut board, sizes)?;
+        round_trip::run(board, sizes)?;
+        shares::run(board, sizes)?;
+        attached::run(board, sizes)?;
     } else {
         let reason = "there is no /dev/fuse, by which a daemon of its own is administered";
         for rows in [round_trip::ROWS, shares::ROWS, attached::ROWS] {
             board.skip(rows, reason)?;
         }
     }
-    linux::run(&mut board, sizes, engine)?;
-    say_load(&mut board, "at the end")?;
-    board.finish()
+    linux::run(board, sizes, engine)
 }
 
 fn has_fuse() -> bool {
     fs::metadata("/dev/fuse").is_ok()
-}
-
-/// The machine, and the versions of what is measured.
-fn describe(board: &mut Scoreboard<'_>, openssl: Option<&OpensslProgram>) -> Result<()> {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or("an unknown CPU", |(_, model)| model.trim());
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let kernel = rustix::system::uname();
-    board.say(&format!(
-        "{cores} cores of {model}, {} {}",
-        kernel.sysname().to_string_lossy(),
-        kernel.release().to_string_lossy()
-    ))?;
-    let program = match openssl {
-        Some(openssl) => openssl.version()?,
-        None => "not there".to_owned(),
-    };
-    board.say(&format!(
-        "apmatrix {} with {}; openssl of the host: {program}",
-        env!("CARGO_PKG_VERSION"),
-        cex::reference::version()
-    ))?;
-    say_load(board, "at the start")
-}
-
-/// A busy machine is a reason to look at absolute times twice.
-fn say_load(board: &mut Scoreboard<'_>, when: &str) -> Result<()> {
-    let load = load();
-    let note = if when == "at the start" && load > 0.5 {
-        ": the machine is busy with something else"
-    } else {
-        ""
-    };
-    board.say(&format!("load {when}: {load:.2}{note}"))
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use apmatrix::workload;
 use arch::{CrycbFormat, Facilities};
 use cex::reference::{ReferenceKey, mod_exp};
 use device::{Client, ClientOptions, OpenRequest};
 use guest::type50::Request;
-use guest::{Crt, Guest, ModExpo, Ticket};
+use guest::{Guest, ModExpo, Ticket};
 
 use super::chance::Chance;
 use super::trouble::Trouble;
@@ -35,14 +36,7 @@ pub(super) fn works() -> Vec<Work> {
         let key = ReferenceKey::generate(bits).expect("OpenSSL makes keys");
         for _ in 0..3 {
             let message = key.random_message().expect("OpenSSL has random numbers");
-            let operands = Crt {
-                message: &message,
-                p: &key.p,
-                q: &key.q,
-                dp: &key.dp,
-                dq: &key.dq,
-                u: &key.u,
-            };
+            let operands = workload::private(&key, &message);
             works.push(Work {
                 request: operands.encode().expect("operands of a key"),
                 expected: key.private(&message).expect("a message below the modulus"),
