@@ -45,52 +45,71 @@ pub(crate) fn start(
         thread::Builder::new()
             .name(format!("engine-{number}"))
             .spawn(move || {
-                let lookout = polling.lookout(cores);
-                run(&machine, (&ready, lookout), (&alerts, &timer), &broken);
+                let mut engine = Engine {
+                    machine: &machine,
+                    ready: &ready,
+                    lookout: polling.lookout(cores),
+                    alerts: &alerts,
+                    timer: &timer,
+                    broken: &broken,
+                    scratch: Scratch::new(),
+                    clock: CpuClock::start(),
+                };
+                loop {
+                    engine.turn();
+                }
             })
             .context("cannot start an engine thread")?;
     }
     Ok(())
 }
 
-fn run(
-    machine: &Machine,
-    (ready, mut lookout): (&Ready, Lookout),
-    (alerts, timer): (&Alerts, &FaultTimer),
-    broken: &dyn Fn(Apid),
-) {
-    let mut scratch = Scratch::new();
-    let mut clock = CpuClock::start();
-    loop {
-        let turn = lookout.next(&|apqn| machine.owner(apqn));
+/// An engine on its thread.
+struct Engine<'a> {
+    machine: &'a Machine,
+    ready: &'a Ready,
+    lookout: Lookout,
+    alerts: &'a Alerts,
+    timer: &'a FaultTimer,
+    broken: &'a dyn Fn(Apid),
+    scratch: Scratch,
+    clock: CpuClock,
+}
+
+impl Engine<'_> {
+    /// Waits for a queue whose turn it is, and runs one request of it.
+    fn turn(&mut self) {
+        let turn = self.lookout.next(&|apqn| self.machine.owner(apqn));
         let start = Instant::now();
         let apqn = turn.apqn();
         // The other engines may help with what the queue has besides.
-        if machine.counters(apqn).load.waiting > 1 {
-            ready.ring(apqn);
+        if self.machine.counters(apqn).load.waiting > 1 {
+            self.ready.ring(apqn);
         }
-        let step = AssertUnwindSafe(|| machine.run_one(apqn, &mut scratch));
-        let ran = catch_unwind(step);
-        match ran {
+        let step = AssertUnwindSafe(|| self.machine.run_one(apqn, &mut self.scratch));
+        match catch_unwind(step) {
             Ok(ran) => {
                 if ran.more() {
-                    ready.ring(apqn);
+                    self.ready.ring(apqn);
                 }
                 match ran {
                     Ran::Withheld { ticket, delay, .. } => {
-                        timer.after(delay, Due::Release(apqn, ticket));
+                        self.timer.after(delay, Due::Release(apqn, ticket));
                     }
-                    ran => alerts.announce(apqn, &ran),
+                    ran => self.alerts.announce(apqn, &ran),
                 }
             }
             Err(_) => {
                 tracing::error!(%apqn, "a card model failed; its adapter is check-stopped");
-                scratch = Scratch::new();
-                broken(apqn.apid);
+                self.scratch = Scratch::new();
+                (self.broken)(apqn.apid);
             }
         }
         let time = start.elapsed();
-        lookout.computed(time);
-        ready.done(&turn, clock.cost(time));
+        self.lookout.computed(time);
+        self.ready.done(&turn, self.clock.cost(time));
     }
 }
+
+#[cfg(test)]
+mod tests;

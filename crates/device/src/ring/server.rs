@@ -130,6 +130,12 @@ impl RingServer {
         self.window.store(SLEEPING, 0, Ordering::SeqCst);
     }
 
+    /// Whether the client has to ring.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.window.load(SLEEPING, Ordering::Relaxed) != 0
+    }
+
     /// Says that nobody polls any more. The caller looks once more by [`scan`](Self::scan): what is
     /// submitted behind that is rung for.
     pub fn sleep(&self) {

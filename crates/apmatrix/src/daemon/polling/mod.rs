@@ -98,11 +98,17 @@ impl Polling {
 
     /// The client of `rings` has rung. Costs the calling thread, and an engine only if there is work.
     pub(super) fn rung(&self, rings: &Arc<RingServer>) {
-        let mut found = Vec::new();
-        rings.scan(|apqn| found.push(apqn));
-        if found.is_empty() {
-            return;
-        }
+        let mut is_known = false;
+        rings.scan(|apqn| {
+            if !std::mem::replace(&mut is_known, true) {
+                self.make_known(rings);
+            }
+            self.0.ready.ring(apqn);
+        });
+    }
+
+    /// The next engine that looks will watch `rings`.
+    fn make_known(&self, rings: &Arc<RingServer>) {
         let mut rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let is_there = |other: &Weak<RingServer>| Weak::as_ptr(other) == Arc::as_ptr(rings);
         if !rung.iter().any(is_there) {
@@ -110,9 +116,6 @@ impl Polling {
         }
         drop(rung);
         self.0.any_rung.store(true, Ordering::Release);
-        for apqn in found {
-            self.0.ready.ring(apqn);
-        }
     }
 
     /// A part for one of `engines` engines, on the calling thread.
@@ -274,3 +277,6 @@ fn announce(rings: &RingServer, ready: &Ready) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,15 @@ impl Pressure {
         }
     }
 
+    /// For a thread that is to find processors enough, however busy the machine is that tests it.
+    #[cfg(test)]
+    pub(super) fn never_high() -> Self {
+        Self {
+            since: Some(Instant::now() + Duration::from_secs(3600)),
+            ..Self::new()
+        }
+    }
+
     /// The thread has slept, or is going to: what was seen up to here says nothing.
     pub(super) const fn forget(&mut self) {
         self.since = None;
