@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::modexp;
 use crate::sh::{cargo, run as sh};
 use crate::test::{cache, program};
 
@@ -18,7 +19,10 @@ pub(crate) fn run(name: &str) -> Result<()> {
         "data-path" => data_path(),
         "guest-rsa" => guest_rsa(),
         "latency" => latency(),
-        _ => bail!("there is no benchmark {name}; there are: admin, data-path, guest-rsa, latency"),
+        "modexp" => modexp::measure(),
+        _ => bail!(
+            "there is no benchmark {name}; there are: admin, data-path, guest-rsa, latency, modexp"
+        ),
     }
 }
 

@@ -3,11 +3,12 @@
 use anyhow::Result;
 
 use crate::sh::{cargo, run as sh, say};
-use crate::{generate, test, tidy};
+use crate::{generate, modexp, test, tidy};
 
 /// Format, invariants, lints, documentation, generated documents, then all tests.
 pub(crate) fn run() -> Result<()> {
     sh(&mut cargo(&["fmt", "--all", "--check"]))?;
+    modexp::format()?;
     tidy::run()?;
     sh(&mut cargo(&[
         "clippy",

@@ -14,6 +14,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod generate;
+mod modexp;
 mod roots;
 mod sh;
 mod soak;

@@ -18,14 +18,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::sh::{cargo, run as sh, say, target_dir};
-use crate::{fuzz, roots, soak};
+use crate::{fuzz, modexp, roots, soak};
 
 /// How long the tests may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Length {
     /// What every change runs.
     Short,
-    /// Model checking, fuzzing, soak.
+    /// Model checking, the comparison of libraries, fuzzing, soak.
     Nightly,
 }
 
@@ -62,6 +62,7 @@ pub(crate) fn run(length: Length) -> Result<()> {
     interleavings()?;
     if length == Length::Nightly {
         properties(NIGHTLY_SEQUENCES)?;
+        modexp::check()?;
     }
     sh(&mut cargo(&["build", "--release"]))?;
     sh(&mut cargo(&[
