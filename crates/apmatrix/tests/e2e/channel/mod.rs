@@ -1,5 +1,5 @@
 //! The device channel's behaviour as one suite of steps (`suite.txt`), gone through by two clients: ours,
-//! and one in Python that was written from `docs/protocol.md` alone.
+//! with rings and without, and one in Python that was written from `docs/protocol.md` alone.
 
 mod ours;
 mod python;
@@ -155,7 +155,14 @@ fn go_through<V: Vmm>(mut vmm: impl FnMut(&Instance) -> V) {
 #[test]
 fn our_client_goes_through_the_suite() {
     if Tier::Mount.is_there() {
-        go_through(ours::Clients::new);
+        go_through(|instance| ours::Clients::new(instance, true));
+    }
+}
+
+#[test]
+fn our_client_goes_through_the_suite_without_rings() {
+    if Tier::Mount.is_there() {
+        go_through(|instance| ours::Clients::new(instance, false));
     }
 }
 

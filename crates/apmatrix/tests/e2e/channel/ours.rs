@@ -20,6 +20,7 @@ use crate::instance::Instance;
 /// Clients and eventfds by their names.
 pub(super) struct Clients {
     sockets: PathBuf,
+    rings: bool,
     clients: BTreeMap<String, Client>,
     generations: BTreeMap<String, u64>,
     eventfds: BTreeMap<String, OwnedFd>,
@@ -63,9 +64,11 @@ fn new_eventfd() -> OwnedFd {
 }
 
 impl Clients {
-    pub(super) fn new(instance: &Instance) -> Self {
+    /// Clients that go through rings, or have a socket only.
+    pub(super) fn new(instance: &Instance, rings: bool) -> Self {
         Self {
             sockets: instance.run_dir().join("mdev"),
+            rings,
             clients: BTreeMap::new(),
             generations: BTreeMap::new(),
             eventfds: BTreeMap::new(),
@@ -88,9 +91,11 @@ impl Clients {
         };
         let options = ClientOptions {
             reset: LONG,
+            rings: self.rings,
             ..ClientOptions::default()
         };
         let client = Client::connect(&self.socket(mdev), request, options)?;
+        assert_eq!(client.uses_rings(), self.rings);
         let grant = client.grant();
         let format = match grant.crycb_format {
             CrycbFormat::Format0 => 0,
