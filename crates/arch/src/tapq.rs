@@ -128,9 +128,9 @@ impl HwInfo {
         self.qd() as usize + 1
     }
 
-    /// Messages with which a driver takes the queue for full. Linux takes the QD field itself for the depth
-    /// (`ap_queue_create` and `ap_sm_write` in drivers/s390/crypto/ap_queue.c), so it leaves the last place
-    /// free. A queue with a single place is full when that is taken.
+    /// Messages with which a driver takes the queue for full. Linux sends no more than the QD field says,
+    /// as a Linux guest with many requesters shows, so it leaves the last place free. A queue with a single
+    /// place is full when that is taken.
     #[must_use]
     pub const fn driver_depth(self) -> u8 {
         let qd = self.qd();

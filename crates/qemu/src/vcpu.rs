@@ -1,5 +1,6 @@
 //! The running virtual CPU, through QEMU's interface.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_uint};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -136,11 +137,31 @@ impl Drop for RegisterList {
     }
 }
 
+/// A `GLib` byte array that nobody uses, with the room that it has got.
+struct Spare(Cell<Option<NonNull<ffi::GByteArray>>>);
+
+thread_local! {
+    /// What the last callback on this thread has left for the next one, so that none of them allocates.
+    static SPARE: Spare = const { Spare(Cell::new(None)) };
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(array) = self.0.take() {
+            // SAFETY: the array was left to us and is dropped once; 1 frees its bytes too.
+            unsafe { ffi::g_byte_array_free(array.as_ptr(), 1) };
+        }
+    }
+}
+
 /// A `GLib` byte array that we own.
 struct Bytes(NonNull<ffi::GByteArray>);
 
 impl Bytes {
     fn new() -> Result<Self, CpuError> {
+        if let Ok(Some(array)) = SPARE.try_with(|spare| spare.0.take()) {
+            return Ok(Self(array));
+        }
         // SAFETY: has no precondition.
         let array = unsafe { ffi::g_byte_array_new() };
         NonNull::new(array).map(Self).ok_or(CpuError)
@@ -178,8 +199,9 @@ impl Bytes {
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        // SAFETY: we own the array and drop it once; 1 frees its bytes too.
-        unsafe { ffi::g_byte_array_free(self.as_ptr(), 1) };
+        let left = SPARE.try_with(|spare| spare.0.replace(Some(self.0)));
+        // Two at a time do not happen, and neither does a callback at a thread's end.
+        drop(Spare(Cell::new(left.unwrap_or(Some(self.0)))));
     }
 }
 

@@ -71,7 +71,7 @@ impl Scene {
     /// An instruction that goes over the socket, where it gets this answer.
     fn asks(&mut self, instruction: &Instruction<'_>, answer: Outcome) -> Outcome {
         let queue = self.rings.execute(instruction, &mut [0; 64], || {});
-        let queue = queue.err().expect("the server is asked");
+        let queue = queue.expect_err("the server is asked");
         self.rings.answered(queue, instruction, answer)
     }
 
@@ -120,7 +120,7 @@ impl Scene {
             }
             Err(queue) => {
                 let nothing = dequeued(NOTHING, StatusFlags::EMPTY);
-                let told = self.rings.answered(queue, &DQAP, nothing.clone());
+                let told = self.rings.answered(queue, &DQAP, nothing);
                 assert_eq!(told, nothing);
                 false
             }
@@ -177,7 +177,7 @@ fn a_loss_that_comes_to_light_in_an_instruction_counts_for_it() {
     let queue = scene.rings.execute(&DQAP, &mut [0; 64], || {});
     scene.rings.end();
     let nothing = dequeued(NOTHING, StatusFlags::EMPTY);
-    let queue = queue.err().unwrap();
+    let queue = queue.unwrap_err();
     let told = scene.rings.answered(queue, &DQAP, nothing);
     assert_eq!(told, reply_to_nobody());
     assert!(!scene.is_stranded());
@@ -196,7 +196,7 @@ fn replies_and_resets_make_room() {
     ] {
         let mut scene = Scene::new();
         scene.sends_over_socket(FULL);
-        scene.asks(&instruction, outcome.clone());
+        scene.asks(&instruction, outcome);
         let what = format!("{instruction:?} {outcome:?}");
         assert_eq!(scene.is_stranded(), expected, "{what}");
     }
