@@ -14,7 +14,7 @@ use crate::tier::Tier;
 /// Plugs and unplugs of one run.
 const CHANGES: u32 = 20;
 /// The longest time between two scans of the bus by itself that Linux can be told, in seconds; a write
-/// starts it anew (`config_time_store` in `drivers/s390/crypto/ap_bus.c`).
+/// starts it anew.
 const OWN_SCAN: u32 = 120;
 /// How long a change is waited for: too short for the guest's own scan, so what is seen is seen by the
 /// channel report. It says nothing about speed.
