@@ -39,6 +39,8 @@ struct List {
     schedule: Schedule,
     /// A bit for each queue number that stands in `rung` or waits in `schedule`.
     there: Bits,
+    /// Engines that wait for work.
+    idle: usize,
 }
 
 /// A bit for each queue number.
@@ -115,9 +117,22 @@ impl Ready {
             if let Some(turn) = list.take(&owner) {
                 return turn;
             }
+            list.idle += 1;
             let woken = self.0.rung.wait(list);
             list = woken.unwrap_or_else(PoisonError::into_inner);
+            list.idle -= 1;
         }
+    }
+
+    /// Whether an engine waits in [`next`](Self::next).
+    pub(crate) fn has_idle(&self) -> bool {
+        self.lock().idle > 0
+    }
+
+    /// Counts an engine that waits, without one.
+    #[cfg(test)]
+    pub(crate) fn pretend_idle(&self) {
+        self.lock().idle += 1;
     }
 
     /// A turn is over; `cost` is the time on a CPU that it took.

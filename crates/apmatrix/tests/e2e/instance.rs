@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::WaitOptions;
 
 use crate::tier::cache;
 
@@ -112,9 +113,14 @@ impl Instance {
         self.daemon.wait().expect("it was ours");
     }
 
-    /// Stops the daemon for a time: it lives and does nothing.
+    /// Stops the daemon for a time: it lives and does nothing. When this returns, every thread of it has
+    /// stopped, which takes longer than to send the signal.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        let daemon = rustix::process::Pid::from_child(&self.daemon);
+        let stopped = rustix::process::waitpid(Some(daemon), WaitOptions::UNTRACED);
+        let (_, status) = stopped.expect("it is ours").expect("it was waited for");
+        assert!(status.stopped(), "{status:?}");
     }
 
     /// Lets a frozen daemon go on.

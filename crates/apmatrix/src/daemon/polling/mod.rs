@@ -10,7 +10,9 @@
 //!            or this machine has more to do than processors
 //! ```
 //! One engine polls at a time. While it computes, nobody looks at sessions that are awake; so it sends them
-//! to sleep first when computations have been long of late. A long one that nobody expected
+//! to sleep first when computations have been long of late and another engine has nothing to do. When all
+//! engines compute, each looks before its next request, and clients need not ring for what nobody
+//! could begin. A long one that nobody expected, or an engine that becomes idle at the same moment,
 //! delays the requests of other rings by itself, once.
 
 mod pressure;
@@ -175,7 +177,8 @@ impl Lookout {
         loop {
             watch.look(ready, now);
             if let Some(turn) = ready.take(owner) {
-                if !polls || polling.is_long_likely(now) {
+                // Where all engines work, nobody could do anything about it if the client rang.
+                if (!polls || polling.is_long_likely(now)) && ready.has_idle() {
                     watch.send_to_sleep(ready, |_| true);
                 }
                 return Some(turn);

@@ -118,18 +118,46 @@ fn who_submits_nothing_for_a_while_has_to_ring_again() {
 #[test]
 fn an_engine_alone_leaves_the_processor_to_the_guest() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
-    let mut lookout = polling.lookout(1);
-    for _ in 0..100 {
-        assert!(session.rings.is_asleep());
-        session.submit_and_ring(&polling);
-        turn(&polling, &mut lookout);
+    session.submit_and_ring(&polling);
+    let engine = polling.clone();
+    let engine = thread::spawn(move || {
+        let mut lookout = engine.lookout(1);
+        for _ in 0..2 {
+            turn(&engine, &mut lookout);
+        }
+    });
+    let start = Instant::now();
+    while !polling.0.ready.has_idle() {
+        assert!(start.elapsed() < LONG_WAIT, "it goes on looking");
+        thread::yield_now();
     }
     assert!(session.rings.is_asleep());
+    session.submit_and_ring(&polling);
+    engine.join().unwrap();
+}
+
+#[test]
+fn nobody_rings_for_what_no_engine_could_begin() {
+    let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
+    let mut lookout = polling.lookout(1);
+    session.submit_and_ring(&polling);
+    turn(&polling, &mut lookout);
+    for _ in 0..100 {
+        lookout.computed(LONG);
+        assert!(!session.rings.is_asleep());
+        session.submit();
+        turn(&polling, &mut lookout);
+    }
+    polling.0.ready.pretend_idle();
+    session.submit();
+    turn(&polling, &mut lookout);
+    assert!(session.rings.is_asleep(), "the other one can begin it");
 }
 
 #[test]
 fn an_engine_that_had_to_wait_for_a_processor_does_not_poll() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
+    polling.0.ready.pretend_idle();
     let mut lookout = polling.lookout(2);
     session.submit_and_ring(&polling);
     turn(&polling, &mut lookout);
@@ -153,6 +181,7 @@ fn an_engine_that_had_to_wait_for_a_processor_does_not_poll() {
 #[test]
 fn long_computations_are_no_time_to_wait_for_an_engine_to_look() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
+    polling.0.ready.pretend_idle();
     let mut lookout = polling.lookout(2);
     let start = Instant::now();
     loop {
