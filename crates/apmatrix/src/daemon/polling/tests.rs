@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use arch::{ApType, HwInfo};
 use device::RingEnd;
@@ -70,6 +70,25 @@ fn turn(polling: &Polling, lookout: &mut Lookout) {
     polling.0.ready.done(&turn, Duration::ZERO);
 }
 
+/// An engine of so many that has two turns and ends.
+fn two_turns(polling: &Polling, engines: usize) -> JoinHandle<()> {
+    let polling = polling.clone();
+    thread::spawn(move || {
+        let mut lookout = polling.lookout(engines);
+        for _ in 0..2 {
+            turn(&polling, &mut lookout);
+        }
+    })
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LONG_WAIT, "{what}");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn who_has_rung_once_need_not_ring_for_what_follows() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
@@ -90,26 +109,14 @@ fn who_has_rung_once_need_not_ring_for_what_follows() {
 fn who_submits_nothing_for_a_while_has_to_ring_again() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
     session.submit_and_ring(&polling);
-    let engine = polling.clone();
-    let engine = thread::spawn(move || {
-        let mut lookout = engine.lookout(2);
-        for _ in 0..2 {
-            turn(&engine, &mut lookout);
-        }
-    });
-    let start = Instant::now();
+    let engine = two_turns(&polling, 2);
     // Awake while the engine works, and asleep when it has waited; it must not end without work.
-    while !(session.rings.is_asleep()
-        && polling
-            .0
-            .watch
-            .try_lock()
-            .is_ok_and(|w| w.sessions.is_empty()))
-        || polling.0.any_rung.load(Ordering::Acquire)
-    {
-        assert!(start.elapsed() < LONG_WAIT, "nobody sends it to sleep");
-        thread::yield_now();
-    }
+    wait_until("nobody sends it to sleep", || {
+        let watch = polling.0.watch.try_lock();
+        session.rings.is_asleep()
+            && watch.is_ok_and(|watch| watch.sessions.is_empty())
+            && !polling.0.any_rung.load(Ordering::Acquire)
+    });
     assert!(!engine.is_finished());
     session.submit_and_ring(&polling);
     engine.join().unwrap();
@@ -119,18 +126,8 @@ fn who_submits_nothing_for_a_while_has_to_ring_again() {
 fn an_engine_alone_leaves_the_processor_to_the_guest() {
     let (polling, mut session) = (Polling::new(Ready::default()), Session::new());
     session.submit_and_ring(&polling);
-    let engine = polling.clone();
-    let engine = thread::spawn(move || {
-        let mut lookout = engine.lookout(1);
-        for _ in 0..2 {
-            turn(&engine, &mut lookout);
-        }
-    });
-    let start = Instant::now();
-    while !polling.0.ready.has_idle() {
-        assert!(start.elapsed() < LONG_WAIT, "it goes on looking");
-        thread::yield_now();
-    }
+    let engine = two_turns(&polling, 1);
+    wait_until("it goes on looking", || polling.0.ready.has_idle());
     assert!(session.rings.is_asleep());
     session.submit_and_ring(&polling);
     engine.join().unwrap();
