@@ -531,12 +531,16 @@ _apmatrix() {
             return 0
             ;;
         apmatrix__subcmd__bench__subcmd__data__subcmd__path)
-            opts="-h --smoke --run-dir --help"
+            opts="-h --smoke --only --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --only)
+                    COMPREPLY=($(compgen -W "in-process round-trip shares attached linux" -- "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

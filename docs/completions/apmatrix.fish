@@ -255,9 +255,14 @@ complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and not __fish_
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -l smoke -d 'Small numbers, only to see that it works; goals are not judged'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from admin" -s h -l help -d 'Print help'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from data-path" -l only -d 'Measure this part only; may be given several times' -r -f -a "in-process\t'RSA in this process, against OpenSSL on the same core'
+round-trip\t'A request without cryptography between two processes'
+shares\t'A guest beside a flood, many guests beside one'
+attached\t'The daemon\'s memory for each guest'
+linux\t'Linux guests'"
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from data-path" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from data-path" -l smoke -d 'Small numbers and no Linux guest, only to see that it works; goals are not judged'
-complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from data-path" -s h -l help -d 'Print help'
+complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from data-path" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from guest-rsa" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from guest-rsa" -s h -l help -d 'Print help'
 complete -c apmatrix -n "__fish_apmatrix_using_subcommand bench; and __fish_seen_subcommand_from latency" -l run-dir -d 'Directory of the instance [default: $APMATRIX_RUN_DIR, $XDG_RUNTIME_DIR/apmatrix or /run/apmatrix]' -r -F

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use arch::{ApType, Apqi, CardMode};
 use cex::keys::{HashKey, KeyCache, KeyMaterial, KeyStore, NoKeys, PreparedKey};
-use cex::type50::{CrtKey, RsaRequest, SizeClass};
+use cex::type50::{RsaRequest, SizeClass};
 use cex::{Card, Reply, Request};
 
 use crate::operation::{Contender, KeyNumbers, Operation};
@@ -52,13 +52,7 @@ impl WithKey {
         };
         let crt = RsaRequest::Crt {
             size,
-            key: CrtKey {
-                p: &key.p,
-                q: &key.q,
-                dp: &key.dp,
-                dq: &key.dq,
-                u: &key.u,
-            },
+            key: key.crt(),
             message,
         };
         Ok(Self {

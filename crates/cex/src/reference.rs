@@ -8,6 +8,8 @@ use openssl::error::ErrorStack;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 
+use crate::type50::CrtKey;
+
 /// An RSA key pair that OpenSSL made. Numbers are big-endian without leading zeros, `p` is the larger
 /// prime.
 #[derive(Clone)]
@@ -42,6 +44,18 @@ impl std::fmt::Debug for ReferenceKey {
 }
 
 impl ReferenceKey {
+    /// The private key in CRT form, as a request of an accelerator brings it.
+    #[must_use]
+    pub fn crt(&self) -> CrtKey<'_> {
+        CrtKey {
+            p: &self.p,
+            q: &self.q,
+            dp: &self.dp,
+            dq: &self.dq,
+            u: &self.u,
+        }
+    }
+
     /// A new key with `bits` bits (512 or more) and the public exponent 65537.
     ///
     /// # Errors

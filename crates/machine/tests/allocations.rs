@@ -4,7 +4,7 @@
 use arch::{ApInstructions, Apqn};
 use cex::keys::HashKey;
 use cex::reference::{ReferenceKey, mod_exp};
-use cex::type50::{CrtKey, RsaRequest, SizeClass};
+use cex::type50::{RsaRequest, SizeClass};
 use machine::{Machine, PartitionConfig, Scratch};
 
 const QUEUE: Apqn = Apqn::new(3, 6);
@@ -28,16 +28,9 @@ fn requests_with_kept_keys_allocate_nothing() {
     let key = ReferenceKey::generate(1024).unwrap();
     let message = &key.random_message().unwrap()[..];
     let size = SizeClass::Bits1024;
-    let parts = CrtKey {
-        p: &key.p,
-        q: &key.q,
-        dp: &key.dp,
-        dq: &key.dq,
-        u: &key.u,
-    };
     let crt = RsaRequest::Crt {
         size,
-        key: parts,
+        key: key.crt(),
         message,
     };
     let mod_expo = |exponent| RsaRequest::ModExpo {

@@ -8,6 +8,7 @@ mod guest_rsa;
 mod latency;
 mod linux;
 mod measurement;
+mod one_core;
 mod openssl;
 mod rounds;
 mod rsa;
@@ -42,6 +43,9 @@ enum What {
         /// Small numbers and no Linux guest, only to see that it works; goals are not judged
         #[arg(long)]
         smoke: bool,
+        /// Measure this part only; may be given several times
+        #[arg(long, value_enum, value_name = "PART")]
+        only: Vec<data_path::Part>,
     },
     /// RSA-2048 CRT per second in a Linux guest, through the accelerator and by its own software
     GuestRsa,
@@ -51,9 +55,9 @@ enum What {
 
 impl Bench {
     pub(crate) fn run(&self, context: &mut Context<'_>) -> Result<ExitCode> {
-        match self.what {
-            What::Admin { smoke } => admin::run(context.out, smoke),
-            What::DataPath { smoke } => data_path::run(context.out, smoke),
+        match &self.what {
+            What::Admin { smoke } => admin::run(context.out, *smoke),
+            What::DataPath { smoke, only } => data_path::run(context.out, *smoke, only),
             What::GuestRsa => guest_rsa::run(context.out).map(|()| ExitCode::SUCCESS),
             What::Latency => latency::run(context.out).map(|()| ExitCode::SUCCESS),
         }

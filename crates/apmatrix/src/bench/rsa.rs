@@ -1,7 +1,7 @@
 //! RSA through a queue of a machine in this process, on one core: what the cards' computing costs without
 //! sessions, engines and guests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use arch::{ApInstructions, Apqn, ResponseCode};
@@ -9,7 +9,6 @@ use cex::keys::HashKey;
 use cex::reference::ReferenceKey;
 use guest::type50::Request;
 use machine::{HostCpu, Machine, PartitionConfig, Ran, Scratch};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cpu_clock::CpuClock;
 use crate::workload;
@@ -72,22 +71,18 @@ impl OneEngine {
         })
     }
 
-    /// Requests per second of CPU time, the whole way from NQAP to DQAP, in turn for about `time`. Every
-    /// answer is compared.
+    /// Requests per second of CPU time, the whole way from NQAP to DQAP, in turn for about `time` by the
+    /// wall. Every answer is compared.
     ///
     /// # Errors
     /// When an answer is wrong.
     pub(super) fn rate(&mut self, requests: &[KnownCrt], time: Duration) -> Result<f64> {
-        let (mut count, mut spent) = (0.0, Duration::ZERO);
-        let mut clock = CpuClock::start();
-        while spent < time {
+        rate_of(time, || {
             for request in requests {
                 self.compute(request)?;
-                count += 1.0;
             }
-            spent += clock.lap();
-        }
-        Ok(count / spent.as_secs_f64())
+            Ok(requests.len())
+        })
     }
 
     fn compute(&mut self, known: &KnownCrt) -> Result<()> {
@@ -114,29 +109,20 @@ pub(super) fn linked_openssl_rate(bits: u32, time: Duration) -> Result<f64> {
     let message = key.random_message()?;
     // The first use prepares the key.
     let expected = key.private(&message)?;
-    let (mut count, mut spent) = (0.0, Duration::ZERO);
-    let mut clock = CpuClock::start();
-    while spent < time {
-        for _ in 0..8 {
-            ensure!(key.private(&message)? == expected, "OpenSSL errs");
-            count += 1.0;
-        }
-        spent += clock.lap();
-    }
-    Ok(count / spent.as_secs_f64())
+    rate_of(time, || {
+        ensure!(key.private(&message)? == expected, "OpenSSL errs");
+        Ok(1)
+    })
 }
 
-/// Binds the calling thread, and what it starts from now on, to one of the cores that it may use.
-///
-/// # Errors
-/// When the kernel refuses.
-pub(super) fn pin_to_one_core() -> Result<()> {
-    let allowed = sched_getaffinity(None)?;
-    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));
-    let mut one = CpuSet::new();
-    one.set(first.context("the thread may run nowhere")?);
-    sched_setaffinity(None, &one)?;
-    Ok(())
+/// How many times in a second of CPU time something is done; `work` does it some times and says how many.
+fn rate_of(time: Duration, mut work: impl FnMut() -> Result<usize>) -> Result<f64> {
+    let (start, mut clock) = (Instant::now(), CpuClock::start());
+    let mut count = 0;
+    while start.elapsed() < time {
+        count += work()?;
+    }
+    Ok(count as f64 / clock.lap().as_secs_f64())
 }
 
 #[cfg(test)]

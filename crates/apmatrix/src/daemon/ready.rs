@@ -91,8 +91,13 @@ impl Ready {
         let mut list = self.lock();
         if list.there.set(apqn) {
             list.rung.push_back(apqn);
+            // An engine that is about to wait has the lock until it does. Where none waits, a system call
+            // is saved.
+            let somebody_waits = list.idle > 0;
             drop(list);
-            self.0.rung.notify_one();
+            if somebody_waits {
+                self.0.rung.notify_one();
+            }
         }
     }
 
@@ -105,9 +110,12 @@ impl Ready {
         }
     }
 
-    /// The queue whose turn it is, if one has work now; `owner` says whose a queue is.
-    pub(crate) fn take(&self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Option<Turn> {
-        self.lock().take(owner)
+    /// The queue whose turn it is, if one has work now, and whether an engine waits in
+    /// [`next`](Self::next); `owner` says whose a queue is.
+    pub(crate) fn take(&self, owner: impl Fn(Apqn) -> Option<GuestId>) -> Option<(Turn, bool)> {
+        let mut list = self.lock();
+        let turn = list.take(owner)?;
+        Some((turn, list.idle > 0))
     }
 
     /// Waits for the queue whose turn it is.
@@ -125,6 +133,7 @@ impl Ready {
     }
 
     /// Whether an engine waits in [`next`](Self::next).
+    #[cfg(test)]
     pub(crate) fn has_idle(&self) -> bool {
         self.lock().idle > 0
     }

@@ -44,6 +44,8 @@ pub struct RingEnd {
     ring: usize,
     state: RingState,
     taken: u32,
+    /// Requests that were taken, and erased.
+    cleared: u32,
     published: u32,
     /// Replies that were consumed, and erased.
     erased: u32,
@@ -64,6 +66,7 @@ impl RingEnd {
             ring,
             state,
             taken: 0,
+            cleared: 0,
             published: 0,
             erased: 0,
         }
@@ -71,7 +74,8 @@ impl RingEnd {
 
     /// Begins an epoch, in which the ring is empty and open.
     pub fn open(&mut self, interrupts: bool) {
-        (self.taken, self.published, self.erased) = (0, 0, 0);
+        (self.taken, self.cleared) = (0, 0);
+        (self.published, self.erased) = (0, 0);
         self.enter(Phase::Open, interrupts);
     }
 
@@ -82,11 +86,7 @@ impl RingEnd {
         fence(Ordering::Release);
         for count in 0..u32::try_from(SLOTS).unwrap_or(u32::MAX) {
             self.erase_reply(count);
-            let at = slot(self.ring, count);
-            let area = &self.rings.area;
-            // The length is the client's; what is behind it was never a request.
-            let length = split(area.load(at + 1, Ordering::Relaxed)).0;
-            area.erase(at, 16 + length.min(SLOT_BYTES));
+            self.erase_request(count);
         }
     }
 
@@ -146,7 +146,9 @@ impl RingEnd {
         Ok(Load { waiting, replies })
     }
 
-    /// Copies the next request to `buffer` and erases it, and with it replies that were consumed.
+    /// Copies the next request to `buffer`. It is erased with the next reply, which the client waits
+    /// for anyway: to erase takes the memory away from the client's processor, and costs as much time as to
+    /// get it there.
     ///
     /// # Errors
     /// There are more than can be, or it is empty or longer than `buffer` or a slot.
@@ -166,9 +168,7 @@ impl RingEnd {
             return Err(Lie);
         }
         area.read_bytes(at + 2, 0, &mut buffer[..length]);
-        area.erase(at, 16 + length);
         self.taken = self.taken.wrapping_add(1);
-        self.erase_consumed();
         Ok(Some(Message {
             psmid,
             special,
@@ -186,6 +186,22 @@ impl RingEnd {
         }
     }
 
+    /// A client uses a slot for another request when there was a reply since.
+    fn erase_taken(&mut self) {
+        while self.cleared != self.taken {
+            self.erase_request(self.cleared);
+            self.cleared = self.cleared.wrapping_add(1);
+        }
+    }
+
+    fn erase_request(&self, count: u32) {
+        let at = slot(self.ring, count);
+        let area = &self.rings.area;
+        // The length is the client's; what is behind it was never a request.
+        let length = split(area.load(at + 1, Ordering::Relaxed)).0;
+        area.erase(at, 16 + length.min(SLOT_BYTES));
+    }
+
     fn erase_reply(&self, count: u32) {
         let at = slot(self.ring, count);
         let window = &self.rings.window;
@@ -201,6 +217,7 @@ impl RingEnd {
         }
         // The slot is free, and perhaps not erased yet.
         self.erase_consumed();
+        self.erase_taken();
         let at = slot(self.ring, self.published);
         let window = &self.rings.window;
         window.store(at, psmid, Ordering::Relaxed);

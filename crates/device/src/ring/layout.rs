@@ -93,10 +93,15 @@ pub(crate) const fn count_word(epoch: u32, count: u32) -> u64 {
     (epoch as u64) << 32 | count as u64
 }
 
+/// The epoch of a word.
+pub(crate) const fn epoch_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
 /// The count of `epoch` in a word: 0 if it is one of another epoch.
 #[expect(clippy::cast_possible_truncation, reason = "the two halves of a word")]
 pub(crate) const fn count_of(word: u64, epoch: u32) -> u32 {
-    if (word >> 32) as u32 == epoch {
+    if epoch_of(word) == epoch {
         word as u32
     } else {
         0
@@ -141,7 +146,7 @@ impl RingState {
     pub(crate) const fn from_word(word: u64) -> Self {
         let low = word as u32;
         Self {
-            epoch: (word >> 32) as u32,
+            epoch: epoch_of(word),
             phase: match low & 3 {
                 OPEN => Phase::Open,
                 CLOSING => Phase::Closing,

@@ -1,13 +1,12 @@
 //! RSA through a queue on one core, against OpenSSL on the same core.
 
-use std::thread;
-
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::Sizes;
+use crate::bench::one_core::side_by_side;
 use crate::bench::openssl::OpensslProgram;
 use crate::bench::rounds::Rounds;
-use crate::bench::rsa::{KnownCrt, OneEngine, linked_openssl_rate, pin_to_one_core};
+use crate::bench::rsa::{KnownCrt, OneEngine, linked_openssl_rate};
 use crate::bench::scoreboard::Scoreboard;
 
 /// The same key again and again, to `openssl speed`.
@@ -25,22 +24,16 @@ const OPENSSL_ROWS: &[&str] = &[
     "RSA-4096 CRT to the best library",
 ];
 
-/// Prints its rows; RSA-2048 per second of one engine.
-pub(super) fn run(
-    board: &mut Scoreboard<'_>,
-    sizes: Sizes,
-    openssl: Option<&OpensslProgram>,
-) -> Result<f64> {
-    // A thread of its own, because it stays bound to its core.
-    let measured = thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                pin_to_one_core()?;
-                measure(sizes, openssl)
-            })
-            .join()
-    });
-    let measured = measured.map_err(|_| anyhow!("the measuring thread failed"))??;
+/// Prints its rows.
+pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
+    let openssl = OpensslProgram::find();
+    let openssl = openssl.as_ref();
+    let program = match openssl {
+        Some(openssl) => openssl.version()?,
+        None => "not there".to_owned(),
+    };
+    board.say(&format!("openssl of the host: {program}"))?;
+    let measured = measure(sizes, openssl)?;
     let [repeated, fresh, speed] = measured.short.medians();
     board.report(RATE, repeated, "/s")?;
     board.report("RSA-2048 CRT, fresh key, in-process queue", fresh, "/s")?;
@@ -48,8 +41,7 @@ pub(super) fn run(
     board.report("RSA-4096 CRT, repeated key, in-process queue", long, "/s")?;
     board.report("RSA-4096 CRT, the OpenSSL that is linked", linked, "/s")?;
     if openssl.is_none() {
-        board.skip(OPENSSL_ROWS, "there is no openssl program on the path")?;
-        return Ok(repeated);
+        return board.skip(OPENSSL_ROWS, "there is no openssl program on the path");
     }
     let [speed_row, repeated_row, fresh_row, long_row] = [0, 1, 2, 3].map(|at| OPENSSL_ROWS[at]);
     board.report(speed_row, speed, "/s")?;
@@ -59,8 +51,7 @@ pub(super) fn run(
     let ratio = measured.short.of(|[_, fresh, speed]| fresh / speed);
     board.judge_from(fresh_row, ratio, "x", FRESH)?;
     let ratio = measured.long.of(|[long, a, b]| long / a.max(*b));
-    board.judge_from(long_row, ratio, "x", LONG)?;
-    Ok(repeated)
+    board.judge_from(long_row, ratio, "x", LONG)
 }
 
 /// Rates per second.
@@ -72,7 +63,7 @@ struct Measured {
 }
 
 fn measure(sizes: Sizes, openssl: Option<&OpensslProgram>) -> Result<Measured> {
-    let mut engine = OneEngine::new()?;
+    let (mut one, mut other) = (OneEngine::new()?, OneEngine::new()?);
     let repeated = [KnownCrt::generate(2048)?];
     let long = [KnownCrt::generate(4096)?];
     let fresh = (0..sizes.fresh_keys).map(|_| KnownCrt::generate(2048));
@@ -86,16 +77,16 @@ fn measure(sizes: Sizes, openssl: Option<&OpensslProgram>) -> Result<Measured> {
         long: Rounds::default(),
     };
     for _ in 0..sizes.rounds {
-        measured.short.add([
-            engine.rate(&repeated, sizes.rate)?,
-            engine.rate(&fresh, sizes.rate)?,
-            speed(2048)?,
-        ]);
-        measured.long.add([
-            engine.rate(&long, sizes.rate)?,
-            linked_openssl_rate(4096, sizes.rate)?,
-            speed(4096)?,
-        ]);
+        measured.short.add(side_by_side([
+            Box::new(|| one.rate(&repeated, sizes.rate)),
+            Box::new(|| other.rate(&fresh, sizes.rate)),
+            Box::new(|| speed(2048)),
+        ])?);
+        measured.long.add(side_by_side([
+            Box::new(|| one.rate(&long, sizes.rate)),
+            Box::new(|| linked_openssl_rate(4096, sizes.rate)),
+            Box::new(|| speed(4096)),
+        ])?);
     }
     Ok(measured)
 }

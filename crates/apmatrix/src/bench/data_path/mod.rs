@@ -1,6 +1,6 @@
 //! The way of a request: what it costs beside the cryptography, and what guests cost each other.
 //!
-//! | file | rows |
+//! | part | rows |
 //! |---|---|
 //! | `in_process` | RSA through a queue without a channel, against OpenSSL on the same core |
 //! | `round_trip` | a request without cryptography between two processes |
@@ -23,19 +23,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use super::measurement::{self, Extent};
-use super::openssl::OpensslProgram;
 use super::scoreboard::Scoreboard;
+
+/// Why a daemon cannot be measured.
+const NO_FUSE: &str = "there is no /dev/fuse, by which a daemon of its own is administered";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     /// Turns of what is compared.
     rounds: usize,
-    /// CPU time of one rate of one thread.
+    /// How long RSA is computed in a turn.
     rate: Duration,
-    /// The same for `openssl speed`, which counts whole seconds.
+    /// The same for `openssl speed`, which takes whole seconds.
     openssl_seconds: u32,
     /// Keys that are used one after the other where every request has a key of its own.
     fresh_keys: usize,
@@ -43,6 +46,10 @@ struct Sizes {
     bits: u32,
     /// Round trips, and requests of the guest beside a flood, in one turn.
     requests: usize,
+    /// Requests through a ring in one turn, which take as long as the round trips.
+    through_ring: usize,
+    /// Turns of 1 guest and of many.
+    share_rounds: usize,
     /// Guests that share a card.
     guests: usize,
     /// How long shares are counted.
@@ -54,13 +61,15 @@ struct Sizes {
 const EXTENT: Extent<Sizes> = Extent {
     full: Sizes {
         rounds: 5,
-        rate: Duration::from_secs(1),
-        openssl_seconds: 1,
+        rate: Duration::from_secs(4),
+        openssl_seconds: 4,
         fresh_keys: 64,
         bits: 2048,
         requests: 1_000,
+        through_ring: 20_000,
+        share_rounds: 15,
         guests: 32,
-        shares: Duration::from_secs(5),
+        shares: Duration::from_secs(2),
         linux: true,
     },
     smoke: Sizes {
@@ -70,39 +79,59 @@ const EXTENT: Extent<Sizes> = Extent {
         fresh_keys: 2,
         bits: 1024,
         requests: 20,
+        through_ring: 100,
+        share_rounds: 1,
         guests: 3,
         shares: Duration::from_millis(300),
         linux: false,
     },
 };
 
-/// Measures everything. A smoke run is small, and its goals are not judged.
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Part {
+    /// RSA in this process, against OpenSSL on the same core
+    InProcess,
+    /// A request without cryptography between two processes
+    RoundTrip,
+    /// A guest beside a flood, many guests beside one
+    Shares,
+    /// The daemon's memory for each guest
+    Attached,
+    /// Linux guests
+    Linux,
+}
+
+/// Measures these parts, or all if there are none. A smoke run is small, and its goals are not judged.
 ///
 /// # Errors
 /// What went otherwise than it should. What is missing is a skipped row.
-pub(super) fn run(out: &mut dyn Write, smoke: bool) -> Result<ExitCode> {
-    measurement::run(out, EXTENT, smoke, rows)
+pub(super) fn run(out: &mut dyn Write, smoke: bool, only: &[Part]) -> Result<ExitCode> {
+    let parts = match only {
+        [] => Part::value_variants(),
+        only => only,
+    };
+    measurement::run(out, EXTENT, smoke, |board, sizes| rows(board, sizes, parts))
 }
 
-fn rows(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
-    let openssl = OpensslProgram::find();
-    let program = match &openssl {
-        Some(openssl) => openssl.version()?,
-        None => "not there".to_owned(),
-    };
-    board.say(&format!("openssl of the host: {program}"))?;
-    let engine = in_process::run(board, sizes, openssl.as_ref())?;
-    if has_fuse() {
-        round_trip::run(board, sizes)?;
-        shares::run(board, sizes)?;
-        attached::run(board, sizes)?;
-    } else {
-        let reason = "there is no /dev/fuse, by which a daemon of its own is administered";
-        for rows in [round_trip::ROWS, shares::ROWS, attached::ROWS] {
-            board.skip(rows, reason)?;
+fn rows(board: &mut Scoreboard<'_>, sizes: Sizes, parts: &[Part]) -> Result<()> {
+    let has_fuse = has_fuse();
+    for part in Part::value_variants() {
+        if !parts.contains(part) {
+            continue;
+        }
+        match part {
+            Part::InProcess => in_process::run(board, sizes)?,
+            Part::RoundTrip if has_fuse => round_trip::run(board, sizes)?,
+            Part::Shares if has_fuse => shares::run(board, sizes)?,
+            Part::Attached if has_fuse => attached::run(board, sizes)?,
+            Part::RoundTrip => board.skip(round_trip::ROWS, NO_FUSE)?,
+            Part::Shares => board.skip(shares::ROWS, NO_FUSE)?,
+            Part::Attached => board.skip(attached::ROWS, NO_FUSE)?,
+            Part::Linux => linux::run(board, sizes)?,
         }
     }
-    linux::run(board, sizes, engine)
+    Ok(())
 }
 
 fn has_fuse() -> bool {

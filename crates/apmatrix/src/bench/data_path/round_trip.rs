@@ -46,7 +46,7 @@ pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
     for _ in 0..sizes.rounds {
         rounds.add([
             socket_round_trip(&mut plain, sizes.requests)?,
-            request_to_reply(&mut client, sizes.requests)?,
+            request_to_reply(&mut client, sizes.through_ring)?,
         ]);
     }
     let [socket, reply] = rounds.medians();

@@ -84,7 +84,7 @@ fn throughput(
     known: &KnownCrt,
 ) -> Result<()> {
     let mut rounds = Rounds::default();
-    for _ in 0..sizes.rounds {
+    for _ in 0..sizes.share_rounds {
         let alone = Flood::of(daemon, 0..1, known).during(|done| counted(done, sizes.shares))?;
         let many = Flood::of(daemon, 0..sizes.guests, known);
         let many = many.during(|done| counted(done, sizes.shares))?;

@@ -176,16 +176,16 @@ impl Lookout {
         let mut rounds = 0;
         loop {
             watch.look(ready, now);
-            if let Some(turn) = ready.take(owner) {
+            if let Some((turn, has_idle)) = ready.take(owner) {
                 // Where all engines work, nobody could do anything about it if the client rang.
-                if (!polls || polling.is_long_likely(now)) && ready.has_idle() {
+                if has_idle && (!polls || polling.is_long_likely(now)) {
                     watch.send_to_sleep(ready, |_| true);
                 }
                 return Some(turn);
             }
             if !polls {
                 watch.send_to_sleep(ready, |_| true);
-                return ready.take(owner);
+                return ready.take(owner).map(|(turn, _)| turn);
             }
             if watch.sessions.is_empty() {
                 return None;
