@@ -65,8 +65,8 @@ use crate::enablement::Enablement;
 use crate::eventfd::signal_eventfd;
 use crate::exec::{decode_outcome, encode_request};
 use crate::irq::IrqIndex;
-use crate::message::{ApcbReply, Command, IRQ_COUNT, RingsReply};
-use crate::ring::{Rings, Shared};
+use crate::message::{ApcbReply, Command, IRQ_COUNT, MINOR_RING_ALERTS, RingsReply};
+use crate::ring::{KnownAlerts, Rings, Shared};
 use crate::socket::deadline_in;
 use crate::version::{OpenReply, OpenRequest};
 
@@ -207,6 +207,8 @@ pub struct Client {
     enablement: Enablement,
     reconnects: u64,
     rings: Arc<Rings>,
+    /// Of the interruptions that rings tell.
+    known_alerts: KnownAlerts,
 }
 
 impl Client {
@@ -244,6 +246,7 @@ impl Client {
             enablement: Enablement::default(),
             reconnects: 0,
             rings: Arc::new(Rings::new(grant.facilities)),
+            known_alerts: KnownAlerts::default(),
         };
         client.apcb()?;
         client.setup_rings()?;
@@ -386,13 +389,15 @@ impl Client {
             answered => answered?,
         };
         let offered = RingsReply::read_from_bytes(self.reply(len)).ok();
-        let descriptors = match &mut self.state {
-            State::Open(connection) => connection.descriptors(),
-            State::Opening(..) | State::Down(_) | State::Released => None,
+        let (descriptors, minor) = match &mut self.state {
+            State::Open(connection) => (connection.descriptors(), connection.minor()),
+            State::Opening(..) | State::Down(_) | State::Released => (None, 0),
         };
+        let tells_alerts = minor >= MINOR_RING_ALERTS;
         if let (Some(offered), Some(descriptors)) = (offered, descriptors)
-            && let Some(shared) = Shared::accept(&offered, descriptors)
+            && let Some(shared) = Shared::accept(&offered, descriptors, tells_alerts)
         {
+            self.known_alerts = KnownAlerts::default();
             self.rings.begin(shared, self.max_message);
         }
         Ok(())
@@ -572,6 +577,7 @@ impl Client {
             Ok(outcome) => {
                 self.known.remember(instruction, &outcome);
                 self.enablement.follow(instruction, &outcome);
+                self.forget_alerts(instruction);
                 outcome
             }
             Err(_) => {

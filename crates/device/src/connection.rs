@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     /// Shared with the thread that waits for its end; see [`Self::line`].
     socket: Arc<OwnedFd>,
     last_id: u16,
+    /// Of the protocol, as the server has answered; 0 before.
+    minor: u16,
     /// The message that is being received; its first `filled` bytes are there.
     input: Zeroizing<Vec<u8>>,
     filled: usize,
@@ -66,6 +68,7 @@ impl Connection {
         Ok(Self {
             socket: Arc::new(socket),
             last_id: 0,
+            minor: 0,
             input: Zeroizing::new(vec![0; max_frame(0)]),
             filled: 0,
             descriptors: Descriptors::default(),
@@ -118,8 +121,15 @@ impl Connection {
         }
         let reply = OpenReply::from_json(text)
             .map_err(|_| ClientError::Protocol("capabilities in VERSION reply"))?;
+        // No server answers more than it was asked for.
+        self.minor = head.minor.get().min(MINOR);
         self.input.resize(max_frame(reply.max_message), 0);
         Ok(Some(reply))
+    }
+
+    /// The minor version of the protocol that is spoken.
+    pub(crate) const fn minor(&self) -> u16 {
+        self.minor
     }
 
     /// Sends a command and waits for its reply; returns the length of the reply's payload, see

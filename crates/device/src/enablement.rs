@@ -70,6 +70,12 @@ impl Enablement {
         self.enabled.contains_key(&apqn)
     }
 
+    /// Subclass and address of the notification byte of a queue that has them enabled.
+    pub(crate) fn of(&self, apqn: Apqn) -> Option<(u8, u64)> {
+        let (control, nib) = self.enabled.get(&apqn)?;
+        Some((control.isc(), *nib))
+    }
+
     /// What a new session has to execute, each to be followed by [`restored`](Self::restored).
     pub(crate) fn again(&self) -> Vec<(Apqn, AqicControl, u64)> {
         let aqic = |(apqn, (control, nib)): (&Apqn, &(AqicControl, u64))| (*apqn, *control, *nib);

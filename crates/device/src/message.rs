@@ -127,7 +127,10 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, Unaligned};
 /// Major version of the protocol.
 pub const MAJOR: u16 = 0;
 /// Highest minor version that the server answers.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
+/// From this minor version on the client takes from the rings which replies in them are to interrupt, and
+/// `AP_GET_ALERTS` answers the others only.
+pub const MINOR_RING_ALERTS: u16 = 2;
 
 /// Longest JSON text of VERSION in bytes, without its NUL: ten times what the keys need.
 pub const MAX_VERSION_JSON: usize = 4096;

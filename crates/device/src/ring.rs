@@ -8,7 +8,7 @@
 //!            area (client and server write)              window (the server writes)
 //!   +-----------------------------------------+   +-----------------------------------------+
 //!   | activity                                |   | sequence, QCI block; sleeping; directory |
-//!   | ring r: submitted, consumed, offset     |   | ring r: state, hardware info, published  |
+//!   | ring r: submitted, consumed, offset     |   | ring r: state, info, published, alerts   |
 //!   | ring r: 8 slots for requests            |   | ring r: 8 slots for replies              |
 //!   +-----------------------------------------+   +-----------------------------------------+
 //! ```
@@ -22,9 +22,9 @@
 //!                              \_______ reset, revoke _______^
 //!
 //!   slots:  client                         server
-//!     NQAP  write slot                     take: copy it once, erase it
+//!     NQAP  write slot                     take: copy it once
 //!           submitted := (e, n + 1)        ...
-//!           activity += 1                  post: write slot
+//!           activity += 1                  post: erase the request, write slot
 //!           sleeping? ring the doorbell          published := (e, m + 1)
 //!     DQAP  published > consumed?
 //!           copy slot, look at the state again: another epoch, no reply
@@ -53,7 +53,7 @@ mod sync;
 mod tests;
 mod words;
 
-pub(crate) use client::{Rings, Shared};
+pub(crate) use client::{KnownAlerts, Rings, Shared};
 pub use end::{Lie, Load, Message, RingEnd};
 pub(crate) use server::Offer;
 pub use server::RingServer;

@@ -30,8 +30,8 @@ use crate::irq::{IrqIndex, check_set_irqs};
 use crate::link::{Answer, Link, receive_end};
 use crate::message::{
     AlertsReply, ApcbReply, Command, DEFAULT_MAX_MESSAGE, DeviceFlags, DeviceInfo, DmaMap,
-    DmaUnmap, ExecReply, HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, MOST_ALERTS,
-    RingsReply, SetIrqs, VersionHead, WireAlert,
+    DmaUnmap, ExecReply, HEADER_LEN, Header, IRQ_COUNT, IrqInfo, MAJOR, MINOR, MINOR_RING_ALERTS,
+    MOST_ALERTS, RingsReply, SetIrqs, VersionHead, WireAlert,
 };
 use crate::ring::{Offer, RingServer};
 use crate::socket::{Others, Readable, wait_for_work, wait_hangup};
@@ -115,7 +115,7 @@ pub enum Violation {
 pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits) -> SessionEnd {
     let mut link = Link::new(stream, limits);
     match handshake(&mut link, backend) {
-        Ok((session, grant)) => Session {
+        Ok((session, grant, minor)) => Session {
             link,
             device: session,
             grant,
@@ -123,6 +123,7 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
             alert: None,
             resetting: None,
             doorbell: None,
+            minor,
         }
         .run(),
         Err(end) => end,
@@ -133,7 +134,7 @@ pub fn serve<B: DeviceBackend>(stream: UnixStream, backend: &B, limits: &Limits)
 fn handshake<B: DeviceBackend>(
     link: &mut Link,
     backend: &B,
-) -> Result<(B::Session, Grant), SessionEnd> {
+) -> Result<(B::Session, Grant, u16), SessionEnd> {
     let (header, len) = link
         .receive(link.limits.handshake)
         .map_err(|end| match end {
@@ -164,7 +165,7 @@ fn handshake<B: DeviceBackend>(
             link.output[at..at + text.len()].copy_from_slice(text.as_bytes());
             link.output[at + text.len()] = 0;
             link.answer(&header, Ok(size_of::<VersionHead>() + text.len() + 1))?;
-            Ok((session, grant))
+            Ok((session, grant, minor))
         }
         Err(errno) => {
             link.answer(&header, Err(errno))?;
@@ -202,6 +203,8 @@ struct Session<S> {
     resetting: Option<Header>,
     /// By which the client of rings rings.
     doorbell: Option<OwnedFd>,
+    /// Of the protocol.
+    minor: u16,
 }
 
 impl<S: DeviceSession> Session<S> {
@@ -290,7 +293,8 @@ impl<S: DeviceSession> Session<S> {
         if self.doorbell.is_some() {
             return Err(Errno::EEXIST);
         }
-        let made = RingServer::new().map_err(|error| match error.raw_os_error() {
+        let tells_alerts = self.minor >= MINOR_RING_ALERTS;
+        let made = RingServer::new(tells_alerts).map_err(|error| match error.raw_os_error() {
             // A kernel without such memory or such seals.
             Some(libc::EINVAL | libc::ENOSYS) => Errno::EOPNOTSUPP,
             _ => Errno::ENOMEM,

@@ -38,6 +38,8 @@ pub enum Ran {
         guest: Option<GuestId>,
         /// Where to deliver an interruption, if the queue has them enabled.
         interrupts: Option<Interrupts>,
+        /// Whether the reply is in the guest's port, by which the guest may learn of it.
+        in_port: bool,
         /// Whether the queue has another request.
         more: bool,
     },
@@ -68,10 +70,12 @@ impl From<Finished> for Ran {
             Finished::Replied {
                 guest,
                 interrupts,
+                in_port,
                 more,
             } => Self::Replied {
                 guest,
                 interrupts,
+                in_port,
                 more,
             },
             Finished::Orphaned { more } => Self::Orphaned { more },

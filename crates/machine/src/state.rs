@@ -134,6 +134,7 @@ pub(crate) enum Finished {
     Replied {
         guest: Option<GuestId>,
         interrupts: Option<Interrupts>,
+        in_port: bool,
         more: bool,
     },
     Orphaned {
@@ -327,10 +328,11 @@ impl State {
             return Finished::Orphaned { more };
         }
         self.running -= 1;
-        self.reply(job.held);
+        let in_port = self.reply(job.held);
         Finished::Replied {
             guest: self.guest,
             interrupts: self.interrupts,
+            in_port,
             more: self.load().waiting > 0,
         }
     }
@@ -341,8 +343,8 @@ impl State {
     }
 
     /// Puts a reply where its request came from; what is too long for a port goes into the queue, to
-    /// which the guest is sent.
-    fn reply(&mut self, held: Held) {
+    /// which the guest is sent. Whether it is in the port.
+    fn reply(&mut self, held: Held) -> bool {
         let own_come_first = !self.replies.is_empty();
         if held.ported
             && let Some(port) = self.ported.in_use()
@@ -351,11 +353,12 @@ impl State {
             self.ported.running -= 1;
             if posted {
                 self.pool.give_back(held.buffer);
-                return;
+                return true;
             }
             self.ported.begin_closing();
         }
         push(&mut self.replies, self.depth, held.into_own());
+        false
     }
 
     pub(crate) const fn guest(&self) -> Option<GuestId> {

@@ -229,6 +229,7 @@ fn the_doorbell_names_the_queue() {
     let replied = Ran::Replied {
         guest: None,
         interrupts: None,
+        in_port: false,
         more: false,
     };
     assert_eq!(ran, replied);

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Only the queue's number travels to the session, which asks the queue again what is enabled: an
-//! interruption that was disabled meanwhile is none.
+//! interruption that was disabled meanwhile is none. For a reply in a ring not even that: the ring tells the
+//! VMM, which is woken to look.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,11 +39,12 @@ impl Alerts {
         if let Ran::Replied {
             guest: Some(guest),
             interrupts: Some(_),
+            in_port,
             ..
         } = ran
             && let Some(link) = self.lock().get(guest)
         {
-            link.alert(apqn);
+            link.alert(apqn, *in_port);
         }
     }
 

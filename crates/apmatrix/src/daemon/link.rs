@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arch::{Apqn, Errno};
-use device::Wakeup;
+use device::{RingServer, Wakeup};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The doorbell of one session.
@@ -22,7 +22,10 @@ pub(crate) struct SessionLink {
     close: AtomicBool,
     /// The result of a RESET that the session has not seen.
     reset: Mutex<Option<Result<(), Errno>>>,
-    /// Queues that got replies of which the guest is to be told, and how many.
+    /// The session's rings, if it has any.
+    rings: OnceLock<Arc<RingServer>>,
+    /// Queues that got replies of which the guest is to be told, and how many; without those that a
+    /// ring tells.
     alerts: Mutex<BTreeMap<Apqn, u32>>,
     /// There is one that the session was not woken for.
     alert: AtomicBool,
@@ -43,6 +46,7 @@ impl SessionLink {
             requests: AtomicU32::new(0),
             close: AtomicBool::new(false),
             reset: Mutex::default(),
+            rings: OnceLock::new(),
             alerts: Mutex::default(),
             alert: AtomicBool::new(false),
             generation: AtomicU64::new(0),
@@ -80,12 +84,29 @@ impl SessionLink {
         self.ring();
     }
 
-    /// A queue got a reply of which the guest is to be told.
-    pub(crate) fn alert(&self, apqn: Apqn) {
-        let mut alerts = self.alerts();
-        let replies = alerts.entry(apqn).or_default();
-        *replies = replies.saturating_add(1);
-        drop(alerts);
+    /// The session has rings, once and for all.
+    pub(crate) fn set_rings(&self, rings: &Arc<RingServer>) {
+        self.rings.get_or_init(|| Arc::clone(rings));
+    }
+
+    /// The session's rings.
+    pub(crate) fn rings(&self) -> Option<&Arc<RingServer>> {
+        self.rings.get()
+    }
+
+    /// A queue got a reply, perhaps in its ring, of which the guest is to be told.
+    pub(crate) fn alert(&self, apqn: Apqn, in_ring: bool) {
+        let is_told = |rings: &Arc<RingServer>| in_ring && rings.tells_alerts();
+        if !self.rings.get().is_some_and(is_told) {
+            let mut alerts = self.alerts();
+            let replies = alerts.entry(apqn).or_default();
+            *replies = replies.saturating_add(1);
+            drop(alerts);
+            // A session that gets rings after this look asks anyway when it has them.
+            if let Some(rings) = self.rings.get() {
+                rings.alert_elsewhere();
+            }
+        }
         self.alert.store(true, Ordering::Release);
         self.ring();
     }
@@ -144,5 +165,24 @@ mod tests {
         assert_eq!(link.take(), Wakeup::default());
         link.reset_ended(Err(Errno::EIO));
         assert_eq!(link.take().reset, Some(Err(Errno::EIO)));
+    }
+
+    #[test]
+    fn what_a_ring_tells_is_not_told_again() {
+        let link = SessionLink::new().unwrap();
+        let (one, other) = (Apqn::new(5, 4), Apqn::new(5, 5));
+        let woken = || {
+            let alert = link.take().alert;
+            (alert, std::iter::from_fn(|| link.next_alert()).collect())
+        };
+        link.alert(one, true);
+        link.alert(one, false);
+        assert_eq!(woken(), (true, vec![(one, 2)]), "there are no rings yet");
+        link.set_rings(&RingServer::detached().unwrap().0);
+        link.alert(one, true);
+        assert_eq!(woken(), (true, vec![]));
+        link.alert(other, false);
+        assert_eq!(woken(), (true, vec![(other, 1)]));
+        assert_eq!(woken(), (false, vec![]));
     }
 }

@@ -51,7 +51,6 @@ pub(crate) struct MdevSession {
     /// The addresses that the guest has.
     dma: DmaTable,
     recorded: Recorded,
-    rings: Option<Arc<RingServer>>,
 }
 
 impl DeviceBackend for MdevBackend {
@@ -102,7 +101,6 @@ impl DeviceBackend for MdevBackend {
                 apxa: apxa && format == CrycbFormat::Format2,
             },
             recorded: Recorded::default(),
-            rings: None,
         })
     }
 }
@@ -167,14 +165,14 @@ impl DeviceSession for MdevSession {
 
     fn set_rings(&mut self, rings: &Arc<RingServer>) -> Result<(), Errno> {
         let ports = Arc::new(SessionRings(Arc::clone(rings)));
+        self.link.set_rings(rings);
         // A guest that is not attached any more is going to be told so.
         self.desk.machine.set_ports(self.cpu.id(), Some(ports));
-        self.rings = Some(Arc::clone(rings));
         Ok(())
     }
 
     fn rung(&mut self) {
-        if let Some(rings) = &self.rings {
+        if let Some(rings) = self.link.rings() {
             self.desk.polling.rung(rings);
         }
     }

@@ -40,15 +40,42 @@ impl Client {
         Ok(())
     }
 
+    /// An instruction was executed: if the guest has its queue's interruptions disabled by now, replies up to
+    /// here cause none, also if it enables them again.
+    pub(super) fn forget_alerts(&mut self, instruction: &Instruction<'_>) {
+        if let Instruction::Aqic { apqn, .. }
+        | Instruction::Rapq { apqn, .. }
+        | Instruction::Zapq { apqn, .. } = instruction
+            && !self.enablement.has(*apqn)
+        {
+            self.rings.forget_alerts(&mut self.known_alerts, *apqn);
+        }
+    }
+
     /// Takes the adapter interruptions that are due and hands each to `take`. After a reconnect there is
     /// one for each queue that had interruptions enabled, so that the guest looks at it; these come even
-    /// if the daemon cannot be asked.
+    /// if the daemon cannot be asked. It is asked only when not all are told by rings.
     ///
     /// # Errors
     /// EOPNOTSUPP without the facility; when the daemon cannot be asked.
     pub fn alerts(&mut self, mut take: impl FnMut(Alert)) -> Result<(), ClientError> {
         self.enablement.take_owed().for_each(&mut take);
         self.ensure_open()?;
+        let enablement = &self.enablement;
+        let elsewhere = self.rings.alerts(&mut self.known_alerts, |apqn, replies| {
+            // What was disabled or reset meanwhile interrupts the guest no more.
+            if let Some((isc, nib)) = enablement.of(apqn) {
+                take(Alert {
+                    apqn,
+                    isc,
+                    nib,
+                    replies: u32::try_from(replies).unwrap_or(u32::MAX),
+                });
+            }
+        });
+        if !elsewhere {
+            return Ok(());
+        }
         let timeout = self.options.round_trip;
         loop {
             let len = self.transact(Command::ApGetAlerts, (&[], &[]), &[], timeout)?;

@@ -22,7 +22,9 @@ use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock, ResponseCode};
 
 #[cfg(not(feature = "loom"))]
 use super::layout::WORDS;
-use super::layout::{ASK, QCI, RINGS, SEQUENCE, SLOT, SLOTS};
+use super::layout::{
+    ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLOT, SLOTS, TAKEN, alerts, directory,
+};
 #[cfg(not(feature = "loom"))]
 use super::memory::Memory;
 use super::queue::QueueEnd;
@@ -42,6 +44,31 @@ pub(crate) struct Shared {
     pub(super) area: Words,
     pub(super) window: Words,
     doorbell: Doorbell,
+    /// The server counts in the rings what is to interrupt.
+    tells_alerts: bool,
+}
+
+/// The alerts of a session that are known. It is the client's, beside the queues' locks.
+#[derive(Debug)]
+pub(crate) struct KnownAlerts {
+    rings: [u64; RINGS],
+    others: Option<u64>,
+}
+
+impl Default for KnownAlerts {
+    fn default() -> Self {
+        Self {
+            rings: [0; RINGS],
+            others: None,
+        }
+    }
+}
+
+impl KnownAlerts {
+    /// By how much the count of a ring has grown; it is known from now on.
+    const fn grown(&mut self, ring: usize, count: u64) -> u64 {
+        count.wrapping_sub(std::mem::replace(&mut self.rings[ring], count))
+    }
 }
 
 /// How the server is woken.
@@ -54,7 +81,11 @@ type Doorbell = Arc<loom::sync::atomic::AtomicBool>;
 impl Shared {
     /// The memory that a server offers, if it is what this client understands.
     #[cfg(not(feature = "loom"))]
-    pub(crate) fn accept(reply: &RingsReply, descriptors: [OwnedFd; 3]) -> Option<Self> {
+    pub(crate) fn accept(
+        reply: &RingsReply,
+        descriptors: [OwnedFd; 3],
+        tells_alerts: bool,
+    ) -> Option<Self> {
         if *reply != RingsReply::ours() {
             return None;
         }
@@ -64,12 +95,13 @@ impl Shared {
             area: Memory::foreign(area.as_fd(), WORDS, true).ok()?.into(),
             window: Memory::foreign(window.as_fd(), WORDS, false).ok()?.into(),
             doorbell,
+            tells_alerts,
         })
     }
 
     /// No model has a socket.
     #[cfg(feature = "loom")]
-    pub(crate) fn accept(_: &RingsReply, _: [OwnedFd; 3]) -> Option<Self> {
+    pub(crate) fn accept(_: &RingsReply, _: [OwnedFd; 3], _: bool) -> Option<Self> {
         None
     }
 
@@ -79,6 +111,7 @@ impl Shared {
             area,
             window,
             doorbell,
+            tells_alerts: true,
         }
     }
 
@@ -91,6 +124,19 @@ impl Shared {
     #[cfg(feature = "loom")]
     pub(super) fn ring_doorbell(&self) {
         self.doorbell.store(true, Ordering::Relaxed);
+    }
+
+    /// What `alerts` and the count of others are; every ring that a queue has is handed to `each`.
+    fn alerts(&self, mut each: impl FnMut(usize, Apqn, u64)) -> u64 {
+        for ring in 0..RINGS {
+            let entry = self.window.load(directory(ring), Ordering::Acquire);
+            if entry & TAKEN != 0 {
+                let [.., apid, apqi] = entry.to_be_bytes();
+                let count = self.window.load(alerts(ring), Ordering::Acquire);
+                each(ring, Apqn::new(apid, apqi), count);
+            }
+        }
+        self.window.load(OTHER_ALERTS, Ordering::Acquire)
     }
 
     /// What QCI answers; `None` when it cannot be read, because the server errs or has died over it.
@@ -207,6 +253,36 @@ impl Rings {
     /// Whether rings are in use.
     pub(crate) fn in_use(&self) -> bool {
         self.current().shared.is_some()
+    }
+
+    /// Hands each queue with replies in its ring that are to interrupt, and how many are new, to `take`.
+    /// Whether there may be alerts elsewhere.
+    pub(crate) fn alerts(&self, known: &mut KnownAlerts, mut take: impl FnMut(Apqn, u64)) -> bool {
+        let Some(shared) = self.telling_alerts() else {
+            return true;
+        };
+        let others = shared.alerts(|ring, apqn, count| match known.grown(ring, count) {
+            0 => {}
+            new => take(apqn, new),
+        });
+        known.others.replace(others) != Some(others)
+    }
+
+    /// What a queue's ring tells up to now is to interrupt nobody.
+    pub(crate) fn forget_alerts(&self, known: &mut KnownAlerts, queue: Apqn) {
+        if let Some(shared) = self.telling_alerts() {
+            shared.alerts(|ring, apqn, count| {
+                if apqn == queue {
+                    known.grown(ring, count);
+                }
+            });
+        }
+    }
+
+    /// The memory, if the server counts alerts in it.
+    fn telling_alerts(&self) -> Option<Arc<Shared>> {
+        let shared = self.current().shared.clone();
+        shared.filter(|shared| shared.tells_alerts)
     }
 
     fn queue(&self, apqn: Apqn) -> MutexGuard<'_, Queue> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arch::{Apqn, HwInfo};
 
 use super::layout::{
-    Phase, RingState, SLOT_BYTES, SLOTS, TAKEN, consumed, count_of, count_word, directory, info,
-    offset, published, slot, state, submitted,
+    Phase, RingState, SLOT_BYTES, SLOTS, TAKEN, alerts, consumed, count_of, count_word, directory,
+    info, offset, published, slot, state, submitted,
 };
 use super::server::RingServer;
 use super::sync::{Ordering, fence};
@@ -224,6 +224,11 @@ impl RingEnd {
         window.store(at + 1, reply.len() as u64, Ordering::Relaxed);
         window.write_bytes(at + 2, reply);
         self.published = self.published.wrapping_add(1);
+        if self.state.interrupts {
+            // Only this end writes it.
+            let before = window.load(alerts(self.ring), Ordering::Relaxed);
+            window.store(alerts(self.ring), before + 1, Ordering::Relaxed);
+        }
         let word = count_word(self.state.epoch, self.published);
         window.store(published(self.ring), word, Ordering::Release);
         true

@@ -66,6 +66,12 @@ pub(crate) const SLEEPING: usize = 32;
 #[cfg(feature = "loom")]
 pub(crate) const SLEEPING: usize = 17;
 
+/// Of the window: counts alerts that are to be asked for, beside those that a ring counts.
+#[cfg(not(feature = "loom"))]
+pub(crate) const OTHER_ALERTS: usize = 40;
+#[cfg(feature = "loom")]
+pub(crate) const OTHER_ALERTS: usize = 19;
+
 /// Of the window: whose the ring is, [`TAKEN`] and the APQN, or 0.
 pub(crate) const fn directory(ring: usize) -> usize {
     #[cfg(not(feature = "loom"))]
@@ -77,7 +83,8 @@ pub(crate) const fn directory(ring: usize) -> usize {
 /// See [`directory`].
 pub(crate) const TAKEN: u64 = 1 << 16;
 
-/// Of the window: the ring's state, the queue's hardware information, replies published.
+/// Of the window: the ring's state, the queue's hardware information, replies published, replies published while
+/// interruptions were enabled. The last is no count of an epoch: it goes on over resets and owners.
 pub(crate) const fn state(ring: usize) -> usize {
     PAGE + ring * CONTROL
 }
@@ -86,6 +93,9 @@ pub(crate) const fn info(ring: usize) -> usize {
 }
 pub(crate) const fn published(ring: usize) -> usize {
     state(ring) + 2
+}
+pub(crate) const fn alerts(ring: usize) -> usize {
+    state(ring) + 3
 }
 
 /// A count of an epoch as a word.
@@ -164,9 +174,10 @@ mod tests {
     #[test]
     fn nothing_overlaps() {
         let last = RINGS - 1;
-        assert!(QCI + 16 <= SLEEPING && SLEEPING < directory(0));
+        const { assert!(QCI + 16 <= SLEEPING && SLEEPING < OTHER_ALERTS) };
+        assert!(OTHER_ALERTS < directory(0));
         assert!(directory(last) < state(0));
-        assert!(offset(last) < slot(0, 0) && published(last) < slot(0, 0));
+        assert!(offset(last) < slot(0, 0) && alerts(last) < slot(0, 0));
         let end = u32::try_from(SLOTS).unwrap() - 1;
         assert_eq!(slot(last, end) + SLOT, WORDS);
         assert_eq!(slot(0, u32::MAX), slot(0, end));

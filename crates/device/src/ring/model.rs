@@ -56,7 +56,7 @@ struct Queue {
 impl Scene {
     fn new() -> (Arc<Self>, QueueEnd) {
         let [area, window] = [0; 2].map(|_| Memory::private(WORDS).unwrap());
-        let rings = RingServer::over(area.clone().into(), window.clone().into());
+        let rings = RingServer::over(area.clone().into(), window.clone().into(), true);
         let mut end = rings.make(APQN, INFO).unwrap();
         end.open(false);
         let rung = Arc::new(AtomicBool::new(false));

@@ -8,8 +8,8 @@ use arch::{Apqn, HwInfo, QciBlock};
 
 use super::end::RingEnd;
 use super::layout::{
-    ACTIVITY, ASK, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, count_of, directory,
-    epoch_of, slot, submitted,
+    ACTIVITY, ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, count_of,
+    directory, epoch_of, slot, submitted,
 };
 use super::memory::Memory;
 use super::sync::{AtomicU64, Ordering, fence};
@@ -24,6 +24,8 @@ pub struct RingServer {
     seen: Box<[AtomicU64]>,
     /// Makes and ends rings, and writes the QCI block.
     making: Mutex<()>,
+    /// The client takes from the rings that replies in them are to interrupt.
+    tells_alerts: bool,
 }
 
 /// What a client gets to use the rings.
@@ -37,11 +39,12 @@ pub(crate) struct Offer {
 }
 
 impl RingServer {
-    /// Makes the memory of a session; nobody polls it yet.
+    /// Makes the memory of a session; nobody polls it yet. `tells_alerts`: see
+    /// [`tells_alerts`](Self::tells_alerts).
     ///
     /// # Errors
     /// When the system has no memory or no descriptor left, or does not have such memory.
-    pub(crate) fn new() -> io::Result<(Arc<Self>, Offer)> {
+    pub(crate) fn new(tells_alerts: bool) -> io::Result<(Arc<Self>, Offer)> {
         let (area, area_file) = Memory::shared(WORDS, "apmatrix-area", true)?;
         let (window, window_file) = Memory::shared(WORDS, "apmatrix-window", false)?;
         let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
@@ -50,7 +53,7 @@ impl RingServer {
             descriptors: [area_file, window_file, bell],
             doorbell,
         };
-        Ok((Self::over(area.into(), window.into()), offer))
+        Ok((Self::over(area.into(), window.into(), tells_alerts), offer))
     }
 
     /// Rings without a client, and the descriptor of what would be its memory: for tests of what a server
@@ -61,16 +64,17 @@ impl RingServer {
     pub fn detached() -> io::Result<(Arc<Self>, OwnedFd)> {
         let (area, area_file) = Memory::shared(WORDS, "apmatrix-area", true)?;
         let (window, _) = Memory::shared(WORDS, "apmatrix-window", false)?;
-        Ok((Self::over(area.into(), window.into()), area_file))
+        Ok((Self::over(area.into(), window.into(), true), area_file))
     }
 
-    pub(super) fn over(area: Words, window: Words) -> Arc<Self> {
+    pub(super) fn over(area: Words, window: Words, tells_alerts: bool) -> Arc<Self> {
         window.store(SLEEPING, 1, Ordering::SeqCst);
         Arc::new(Self {
             area,
             window,
             seen: (0..RINGS).map(|_| AtomicU64::new(0)).collect(),
             making: Mutex::default(),
+            tells_alerts,
         })
     }
 
@@ -108,6 +112,18 @@ impl RingServer {
     #[must_use]
     pub fn activity(&self) -> u64 {
         self.area.load(ACTIVITY, Ordering::Acquire)
+    }
+
+    /// Whether the client counts for itself the replies in rings that are to interrupt its guest: it is
+    /// only to be woken for them.
+    #[must_use]
+    pub const fn tells_alerts(&self) -> bool {
+        self.tells_alerts
+    }
+
+    /// There is an alert that no ring tells: the client is to ask for it.
+    pub fn alert_elsewhere(&self) {
+        self.window[OTHER_ALERTS].fetch_add(1, Ordering::Release);
     }
 
     /// Hands every queue in whose ring something was submitted since the last look to `found`.

@@ -15,7 +15,7 @@ use arch::{
 };
 use proptest::prelude::*;
 
-use super::client::{Rings, Shared};
+use super::client::{KnownAlerts, Rings, Shared};
 use super::end::{Lie, RingEnd};
 use super::layout::{RINGS, SLOT_BYTES, SLOTS, consumed, count_word, offset, slot, submitted};
 use super::server::{Offer, RingServer};
@@ -28,12 +28,12 @@ const INFO: HwInfo = HwInfo::new(0, ApType::CEX8, 0, 0, 7);
 const DEPTH: usize = 8;
 
 fn both_ends() -> (Arc<RingServer>, Rings, Offer) {
-    let (server, offer) = RingServer::new().unwrap();
+    let (server, offer) = RingServer::new(true).unwrap();
     let descriptors = offer.descriptors.each_ref();
     let descriptors = descriptors.map(|fd| fd.try_clone().unwrap());
     let rings = Rings::new(Facilities::all());
     rings.begin(
-        Shared::accept(&RingsReply::ours(), descriptors).unwrap(),
+        Shared::accept(&RingsReply::ours(), descriptors, true).unwrap(),
         65536,
     );
     (server, rings, offer)
@@ -95,6 +95,71 @@ fn requests_and_replies_pass() {
     }
     let mut rung = [0; 100];
     assert_eq!(rustix::io::read(&offer.doorbell, &mut rung).unwrap(), 50);
+}
+
+/// New alerts of rings, and whether there may be others.
+fn alerts(rings: &Rings, known: &mut KnownAlerts) -> (Vec<(Apqn, u64)>, bool) {
+    let mut told = Vec::new();
+    let elsewhere = rings.alerts(known, |apqn, new| told.push((apqn, new)));
+    (told, elsewhere)
+}
+
+#[test]
+fn replies_with_interruptions_are_told_once_by_their_ring() {
+    let (server, rings, _offer) = both_ends();
+    let mut known = KnownAlerts::default();
+    let mut end = server.make(APQN, INFO).unwrap();
+    assert_eq!(alerts(&rings, &mut known), (vec![], true), "the first look");
+    end.open(false);
+    assert!(end.post(1, b"silent"));
+    assert_eq!(alerts(&rings, &mut known), (vec![], false));
+    end.set_interrupts(true);
+    assert!(end.post(2, b"two") && end.post(3, b"three"));
+    assert_eq!(alerts(&rings, &mut known), (vec![(APQN, 2)], false));
+    assert_eq!(alerts(&rings, &mut known), (vec![], false));
+    // Also when the reply has left the ring meanwhile, or the ring its queue.
+    assert!(end.post(4, b"four"));
+    end.begin_closing();
+    assert!(end.post(5, b"five"));
+    end.close();
+    assert_eq!(alerts(&rings, &mut known), (vec![(APQN, 2)], false));
+    drop(end);
+    let other = Apqn::new(5, 5);
+    let mut end = server.make(other, INFO).unwrap();
+    assert_eq!(alerts(&rings, &mut known), (vec![], false));
+    end.open(true);
+    assert!(end.post(6, b"six"));
+    assert_eq!(alerts(&rings, &mut known), (vec![(other, 1)], false));
+}
+
+#[test]
+fn a_queue_without_interruptions_forgets_its_alerts_alone() {
+    let (server, rings, _offer) = both_ends();
+    let (mut known, other) = (KnownAlerts::default(), Apqn::new(5, 5));
+    let _ends = [APQN, other].map(|apqn| {
+        let mut end = server.make(apqn, INFO).unwrap();
+        end.open(true);
+        assert!(end.post(1, b"one"));
+        end
+    });
+    rings.forget_alerts(&mut known, APQN);
+    assert_eq!(alerts(&rings, &mut known).0, [(other, 1)]);
+}
+
+#[test]
+fn alerts_elsewhere_are_asked_for() {
+    let (server, rings, _offer) = both_ends();
+    let mut known = KnownAlerts::default();
+    assert!(alerts(&rings, &mut known).1 && !alerts(&rings, &mut known).1);
+    server.alert_elsewhere();
+    assert!(alerts(&rings, &mut known).1 && !alerts(&rings, &mut known).1);
+    // A server that counts none in rings is always asked.
+    let (_server, offer) = RingServer::new(false).unwrap();
+    let shared = Shared::accept(&RingsReply::ours(), offer.descriptors, false);
+    rings.begin(shared.unwrap(), 65536);
+    assert!(alerts(&rings, &mut known).1 && alerts(&rings, &mut known).1);
+    rings.end();
+    assert!(alerts(&rings, &mut known).1);
 }
 
 #[test]
@@ -275,7 +340,7 @@ fn tapq_and_qci_are_answered_once_the_server_has_told() {
 
 #[test]
 fn what_is_not_ours_is_left_alone() {
-    let offer = RingServer::new().unwrap().1;
+    let offer = RingServer::new(true).unwrap().1;
     let copies = || {
         offer
             .descriptors
@@ -284,9 +349,9 @@ fn what_is_not_ours_is_left_alone() {
     };
     let mut strange = RingsReply::ours();
     strange.slots = 16.into();
-    assert!(Shared::accept(&strange, copies()).is_none());
+    assert!(Shared::accept(&strange, copies(), true).is_none());
     let [area, window, bell] = copies();
-    assert!(Shared::accept(&RingsReply::ours(), [window, area, bell]).is_none());
+    assert!(Shared::accept(&RingsReply::ours(), [window, area, bell], true).is_none());
     assert!(offer.doorbell.as_fd().try_clone_to_owned().is_ok());
 }
 

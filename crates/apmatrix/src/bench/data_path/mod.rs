@@ -67,9 +67,9 @@ const EXTENT: Extent<Sizes> = Extent {
         bits: 2048,
         requests: 1_000,
         through_ring: 20_000,
-        share_rounds: 15,
+        share_rounds: 25,
         guests: 32,
-        shares: Duration::from_secs(2),
+        shares: Duration::from_millis(1500),
         linux: true,
     },
     smoke: Sizes {

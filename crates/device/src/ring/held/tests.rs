@@ -49,9 +49,9 @@ struct Scene {
 impl Scene {
     /// The ring is closed. The guest knows the queue.
     fn new() -> Self {
-        let (server, offer) = RingServer::new().unwrap();
+        let (server, offer) = RingServer::new(true).unwrap();
         let rings = Rings::new(Facilities::all());
-        let shared = Shared::accept(&RingsReply::ours(), offer.descriptors).unwrap();
+        let shared = Shared::accept(&RingsReply::ours(), offer.descriptors, true).unwrap();
         rings.begin(shared, 65536);
         let ring = server.make(APQN, INFO).unwrap();
         let mut scene = Self {
