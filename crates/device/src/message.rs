@@ -99,7 +99,7 @@
 //! queue whose interruptions the guest has enabled; without a descriptor the earlier eventfd is
 //! removed. `AP_GET_ALERTS` then takes the queues concerned, each once, with what the guest gave
 //! PQAP(AQIC): the server never touches guest memory, so the client stores the notification byte and
-//! makes the interruption pending.
+//! makes the interruption pending. From minor 2 on, replies in rings are not among them: the rings tell.
 //!
 //! ## `AP_SETUP_RINGS`
 //!

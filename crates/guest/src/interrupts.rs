@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bus: AQIC with the byte's address --> a reply --> alert eventfd
-//!   VMM: AP_GET_ALERTS --> byte := not 0, GISA: ISC pending
+//!   VMM: rings, AP_GET_ALERTS --> byte := not 0, GISA: ISC pending
 //!   CPU: ISC enabled in control register 6 --> taken --> bytes := 0, look at the queues
 //! ```
 

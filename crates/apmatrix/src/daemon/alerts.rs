@@ -3,7 +3,7 @@
 //! ```text
 //!   engine: run_one --> Alerts::announce --> SessionLink: the queue, a ring --> session thread: eventfd
 //!                                                                              |
-//!   VMM: stores the byte, makes the subclass pending <-- AP_GET_ALERTS <-------+
+//!   VMM: stores the byte, makes the subclass pending <-- rings/AP_GET_ALERTS <-+
 //! ```
 //!
 //! Only the queue's number travels to the session, which asks the queue again what is enabled: an
