@@ -70,7 +70,8 @@ pub trait Port: fmt::Debug + Send {
     /// The guest lies.
     fn load(&self, depth: usize, running: usize) -> Result<PortLoad, Lie>;
 
-    /// Copies the next request to `buffer`, once, and erases it; `None` when there is none.
+    /// Copies the next request to `buffer`, once; `None` when there is none. It is erased with the next
+    /// reply, or when the port closes.
     ///
     /// # Errors
     /// The guest lies; also about a message that is empty or longer than `buffer`.

@@ -23,7 +23,7 @@ use arch::{Apqn, Facilities, Instruction, Outcome, QciBlock, ResponseCode};
 #[cfg(not(feature = "loom"))]
 use super::layout::WORDS;
 use super::layout::{
-    ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLOT, SLOTS, TAKEN, alerts, directory,
+    ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLOT, SLOTS, alerts, directory, owner,
 };
 #[cfg(not(feature = "loom"))]
 use super::memory::Memory;
@@ -130,10 +130,9 @@ impl Shared {
     fn alerts(&self, mut each: impl FnMut(usize, Apqn, u64)) -> u64 {
         for ring in 0..RINGS {
             let entry = self.window.load(directory(ring), Ordering::Acquire);
-            if entry & TAKEN != 0 {
-                let [.., apid, apqi] = entry.to_be_bytes();
+            if let Some(apqn) = owner(entry) {
                 let count = self.window.load(alerts(ring), Ordering::Acquire);
-                each(ring, Apqn::new(apid, apqi), count);
+                each(ring, apqn, count);
             }
         }
         self.window.load(OTHER_ALERTS, Ordering::Acquire)

@@ -1,5 +1,7 @@
 //! Where everything is, in words of eight bytes.
 
+use arch::Apqn;
+
 /// Rings of a session. Queues beyond that go without.
 #[cfg(not(feature = "loom"))]
 pub(crate) const RINGS: usize = 64;
@@ -82,6 +84,12 @@ pub(crate) const fn directory(ring: usize) -> usize {
 }
 /// See [`directory`].
 pub(crate) const TAKEN: u64 = 1 << 16;
+
+/// Whose a ring is with this entry of the directory, if it is taken.
+pub(crate) fn owner(entry: u64) -> Option<Apqn> {
+    let [.., apid, apqi] = entry.to_be_bytes();
+    (entry & TAKEN != 0).then(|| Apqn::new(apid, apqi))
+}
 
 /// Of the window: the ring's state, the queue's hardware information, replies published, replies published while
 /// interruptions were enabled. The last is no count of an epoch: it goes on over resets and owners.

@@ -8,8 +8,8 @@ use arch::{Apqn, HwInfo, QciBlock};
 
 use super::end::RingEnd;
 use super::layout::{
-    ACTIVITY, ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, TAKEN, WORDS, count_of,
-    directory, epoch_of, slot, submitted,
+    ACTIVITY, ASK, OTHER_ALERTS, QCI, RINGS, SEQUENCE, SLEEPING, SLOTS, WORDS, directory, owner,
+    submitted,
 };
 use super::memory::Memory;
 use super::sync::{AtomicU64, Ordering, fence};
@@ -130,28 +130,13 @@ impl RingServer {
     pub fn scan(&self, mut found: impl FnMut(Apqn)) {
         for (ring, seen) in self.seen.iter().enumerate() {
             let entry = self.window.load(directory(ring), Ordering::Acquire);
-            if entry & TAKEN == 0 {
+            let Some(apqn) = owner(entry) else {
                 continue;
-            }
+            };
             let word = self.area.load(submitted(ring), Ordering::Acquire);
-            // Of two threads that look at once each may find it: a queue is announced once or twice.
-            let before = seen.load(Ordering::Relaxed);
-            if before != word {
-                self.fetch(ring, before);
-                seen.store(word, Ordering::Relaxed);
-                let [.., apid, apqi] = entry.to_be_bytes();
-                found(Apqn::new(apid, apqi));
+            if seen.swap(word, Ordering::Relaxed) != word {
+                found(apqn);
             }
-        }
-    }
-
-    /// Begins to bring the request to this processor that follows those in `seen`, a word of `submitted`:
-    /// it will be asked for next.
-    fn fetch(&self, ring: usize, seen: u64) {
-        // A model checker would take it for something that matters.
-        if cfg!(not(feature = "loom")) {
-            let next = slot(ring, count_of(seen, epoch_of(seen)));
-            std::hint::black_box(self.area.load(next, Ordering::Relaxed));
         }
     }
 
