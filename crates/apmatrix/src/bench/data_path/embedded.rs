@@ -1,8 +1,9 @@
 //! Embedded guests over the channels of a daemon of its own.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use arch::{CrycbFormat, Errno, Facilities};
 use device::{Client, ClientError, ClientOptions, OpenRequest};
 use guest::Guest;
 
+use super::gate::{Gate, Order};
 use crate::bench::child::ChildDaemon;
 use crate::bench::rsa::KnownCrt;
 
@@ -81,15 +83,20 @@ impl<'k> Worker<'k> {
         Ok(())
     }
 
-    /// Keeps the queue full until `stop`, and counts answers in `done`.
-    pub(super) fn flood(&mut self, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
-        let mut tickets = std::collections::VecDeque::new();
-        while !stop.load(Ordering::Relaxed) {
-            while tickets.len() < FLOOD {
+    /// Keeps the queue full for as long as `gate` is open, and counts answers in `done`. What is under way when
+    /// it closes is still answered, so that a guest that rests has nothing to do.
+    pub(super) fn flood(&mut self, gate: &Gate, done: &AtomicU64) -> Result<()> {
+        let mut tickets = VecDeque::new();
+        loop {
+            let works = gate.order() == Order::Work;
+            while works && tickets.len() < FLOOD {
                 tickets.push_back(self.guest.submit(self.known.request.clone()));
             }
             let Some(oldest) = tickets.pop_front() else {
-                break;
+                match gate.rest() {
+                    Order::End => return Ok(()),
+                    _ => continue,
+                }
             };
             let answer = self.guest.wait(oldest, guest::linux::REPLY_TIME)?;
             ensure!(
@@ -98,16 +105,5 @@ impl<'k> Worker<'k> {
             );
             done.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
-    }
-}
-
-/// Sets a flag at the end, also when something fails: who looks at it stops.
-#[derive(Debug)]
-pub(super) struct StopAtEnd<'f>(pub(super) &'f AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

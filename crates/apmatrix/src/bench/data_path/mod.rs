@@ -12,6 +12,7 @@
 
 mod attached;
 mod embedded;
+mod gate;
 mod in_process;
 mod linux;
 mod round_trip;
@@ -48,12 +49,14 @@ struct Sizes {
     requests: usize,
     /// Requests through a ring in one turn, which take as long as the round trips.
     through_ring: usize,
-    /// Turns of 1 guest and of many.
-    share_rounds: usize,
     /// Guests that share a card.
     guests: usize,
-    /// How long shares are counted.
-    shares: Duration,
+    /// Rounds of 1 guest and of many.
+    share_rounds: usize,
+    /// Turns of each in one round.
+    share_turns: usize,
+    /// How long answers are counted in a turn.
+    share_turn: Duration,
     /// Whether Linux guests are booted.
     linux: bool,
 }
@@ -67,9 +70,10 @@ const EXTENT: Extent<Sizes> = Extent {
         bits: 2048,
         requests: 1_000,
         through_ring: 20_000,
-        share_rounds: 25,
         guests: 32,
-        shares: Duration::from_millis(1500),
+        share_rounds: 12,
+        share_turns: 8,
+        share_turn: Duration::from_millis(300),
         linux: true,
     },
     smoke: Sizes {
@@ -80,15 +84,16 @@ const EXTENT: Extent<Sizes> = Extent {
         bits: 1024,
         requests: 20,
         through_ring: 100,
-        share_rounds: 1,
         guests: 3,
-        shares: Duration::from_millis(300),
+        share_rounds: 1,
+        share_turns: 2,
+        share_turn: Duration::from_millis(150),
         linux: false,
     },
 };
 
 /// What can be measured by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Part {
     /// RSA in this process, against OpenSSL on the same core
     InProcess,

@@ -1,13 +1,14 @@
 //! What guests of one card cost each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
 use super::Sizes;
-use super::embedded::{StopAtEnd, Worker, daemon, uuid};
+use super::embedded::{Worker, daemon, uuid};
+use super::gate::{EndOf, Gate};
 use crate::bench::child::ChildDaemon;
 use crate::bench::rounds::{Rounds, p99};
 use crate::bench::rsa::KnownCrt;
@@ -33,14 +34,20 @@ pub(super) const ROWS: &[&str] = &[
 
 /// Prints its rows.
 pub(super) fn run(board: &mut Scoreboard<'_>, sizes: Sizes) -> Result<()> {
-    let domains = u8::try_from(sizes.guests)?;
+    let known = KnownCrt::generate(sizes.bits)?;
+    let many = daemon_of(sizes.guests)?;
+    latencies(board, sizes, &many, &known)?;
+    throughput(board, sizes, [&daemon_of(1)?, &many], &known)
+}
+
+/// A daemon with one card and a mediated device with a queue for each of its guests.
+fn daemon_of(guests: usize) -> Result<ChildDaemon> {
+    let domains = u8::try_from(guests)?;
     let daemon = daemon(1, domains)?;
     for domain in 0..domains {
         daemon.mdev(&uuid(domain.into()), &[0], &[domain])?;
     }
-    let known = KnownCrt::generate(sizes.bits)?;
-    latencies(board, sizes, &daemon, &known)?;
-    throughput(board, sizes, &daemon, &known)
+    Ok(daemon)
 }
 
 fn latencies(
@@ -55,8 +62,11 @@ fn latencies(
     let mut rounds = Rounds::default();
     for _ in 0..sizes.rounds {
         let alone = p99_of(&mut guest, sizes.requests)?;
-        let flood = Flood::of(daemon, 1..2, known);
-        let beside = flood.during(|_| p99_of(&mut guest, sizes.requests))?;
+        let flood = Flood::open(daemon, 1..2, known)?;
+        let beside = flood.during(|guests| {
+            guests.gate.open();
+            p99_of(&mut guest, sizes.requests)
+        })?;
         rounds.add([alone, beside]);
     }
     let [alone, beside] = rounds.medians();
@@ -77,22 +87,19 @@ fn p99_of(guest: &mut Worker<'_>, count: usize) -> Result<f64> {
     Ok(p99(times))
 }
 
+/// The guest of one daemon and the guests of another stay connected and work in turns, which are short: this
+/// machine is fast and slow for seconds.
 fn throughput(
     board: &mut Scoreboard<'_>,
     sizes: Sizes,
-    daemon: &ChildDaemon,
+    [one, many]: [&ChildDaemon; 2],
     known: &KnownCrt,
 ) -> Result<()> {
-    let mut rounds = Rounds::default();
-    for _ in 0..sizes.share_rounds {
-        let alone = Flood::of(daemon, 0..1, known).during(|done| counted(done, sizes.shares))?;
-        let many = Flood::of(daemon, 0..sizes.guests, known);
-        let many = many.during(|done| counted(done, sizes.shares))?;
-        let sum: f64 = many.iter().sum();
-        let mean = sum / many.len() as f64;
-        let farthest = many.iter().map(|share| (share / mean - 1.0).abs());
-        rounds.add([alone[0], sum, 100.0 * farthest.fold(0.0, f64::max)]);
-    }
+    let (one, many) = (
+        Flood::open(one, 0..1, known)?,
+        Flood::open(many, 0..sizes.guests, known)?,
+    );
+    let rounds = one.during(|one| many.during(|many| measured(sizes, [&one, &many])))?;
     let [one, many, unequal] = rounds.medians();
     board.report(ROWS[3], one, "/s")?;
     board.report(ROWS[4], many, "/s")?;
@@ -101,67 +108,134 @@ fn throughput(
     board.judge(ROWS[6], unequal, "%", UNEQUAL)
 }
 
+/// Answers per second of both floods, and the farthest share of the second in percent, for each round.
+fn measured(sizes: Sizes, floods: [&Flooding<'_>; 2]) -> Result<Rounds<3>> {
+    for flood in floods {
+        flood.warm_up()?;
+    }
+    let mut rounds = Rounds::default();
+    for _ in 0..sizes.share_rounds {
+        let mut tallies = [(); 2].map(|()| Tally::default());
+        for _ in 0..sizes.share_turns {
+            for (flood, tally) in floods.iter().zip(&mut tallies) {
+                flood.turn(sizes.share_turn, tally)?;
+            }
+        }
+        let [one, many] = &tallies;
+        rounds.add([one.rate(), many.rate(), many.farthest()]);
+    }
+    Ok(rounds)
+}
+
+/// What guests got in their turns.
+#[derive(Debug, Default)]
+struct Tally {
+    answers: Vec<u64>,
+    time: Duration,
+}
+
+impl Tally {
+    fn sum(&self) -> f64 {
+        self.answers.iter().sum::<u64>() as f64
+    }
+
+    /// Answers of all per second.
+    fn rate(&self) -> f64 {
+        self.sum() / self.time.as_secs_f64()
+    }
+
+    /// How far the guest is from the mean that is farthest from it, in percent.
+    fn farthest(&self) -> f64 {
+        let mean = self.sum() / self.answers.len() as f64;
+        let far = |answers: &u64| (*answers as f64 / mean - 1.0).abs();
+        100.0 * self.answers.iter().map(far).fold(0.0, f64::max)
+    }
+}
+
 /// Answers that a guest has got before it counts: its key is prepared for repeated use by then.
 const WARM: u64 = 32;
-
-/// What each guest gets in a second, over `time`, after a warm-up.
-fn counted(done: &[AtomicU64], time: Duration) -> Result<Vec<f64>> {
-    let read = || done.iter().map(|count| count.load(Ordering::Relaxed));
-    let start = Instant::now();
-    while read().any(|count| count < WARM) {
-        ensure!(start.elapsed() < Duration::from_secs(60), "a guest starves");
-        thread::sleep(Duration::from_millis(5));
-    }
-    let (before, start): (Vec<u64>, _) = (read().collect(), Instant::now());
-    thread::sleep(time);
-    let (after, elapsed) = (read(), start.elapsed().as_secs_f64());
-    let grown = after.zip(before).map(|(after, before)| after - before);
-    Ok(grown.map(|count| count as f64 / elapsed).collect())
-}
+/// What passes of a turn before it counts: queues are filled, and caches.
+const SETTLED: Duration = Duration::from_millis(60);
+/// A guest that is not warm by then starves.
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// Guests that keep their queues full.
-struct Flood<'d> {
-    daemon: &'d ChildDaemon,
-    guests: std::ops::Range<usize>,
-    known: &'d KnownCrt,
+struct Flood<'k> {
+    workers: Vec<Worker<'k>>,
 }
 
-impl<'d> Flood<'d> {
-    const fn of(
-        daemon: &'d ChildDaemon,
+impl<'k> Flood<'k> {
+    /// The guests of a daemon with these numbers.
+    fn open(
+        daemon: &ChildDaemon,
         guests: std::ops::Range<usize>,
-        known: &'d KnownCrt,
-    ) -> Self {
-        Self {
-            daemon,
-            guests,
-            known,
-        }
+        known: &'k KnownCrt,
+    ) -> Result<Self> {
+        let open = |number| Worker::open(&daemon.socket(&uuid(number)), number, known);
+        let workers = guests.map(open).collect::<Result<_>>()?;
+        Ok(Self { workers })
     }
 
-    /// Does something while they run; it is given how many answers each has got.
-    fn during<R>(&self, work: impl FnOnce(&[AtomicU64]) -> Result<R>) -> Result<R> {
-        let stop = AtomicBool::new(false);
-        let done: Vec<AtomicU64> = self.guests.clone().map(|_| AtomicU64::new(0)).collect();
-        let mut workers = Vec::new();
-        for number in self.guests.clone() {
-            let socket = self.daemon.socket(&uuid(number));
-            workers.push(Worker::open(&socket, number, self.known)?);
-        }
+    /// Does something while they are there.
+    fn during<R>(self, work: impl FnOnce(Flooding<'_>) -> Result<R>) -> Result<R> {
+        let gate = Gate::default();
+        let done: Vec<AtomicU64> = self.workers.iter().map(|_| AtomicU64::new(0)).collect();
         thread::scope(|scope| {
-            let ends = StopAtEnd(&stop);
-            let stop = &stop;
-            let started: Vec<_> = workers
+            let ends = EndOf(&gate);
+            let gate = &gate;
+            let started: Vec<_> = self
+                .workers
                 .into_iter()
                 .zip(&done)
-                .map(|(mut worker, done)| scope.spawn(move || worker.flood(stop, done)))
+                .map(|(mut worker, done)| scope.spawn(move || worker.flood(gate, done)))
                 .collect();
-            let result = work(&done);
+            let result = work(Flooding { gate, done: &done });
             drop(ends);
             for flood in started {
                 flood.join().map_err(|_| anyhow!("a guest failed"))??;
             }
             result
         })
+    }
+}
+
+/// Guests on their threads. They rest at first.
+struct Flooding<'f> {
+    gate: &'f Gate,
+    /// Answers that each has got.
+    done: &'f [AtomicU64],
+}
+
+impl Flooding<'_> {
+    /// Works until each guest has what it needs to be counted.
+    fn warm_up(&self) -> Result<()> {
+        self.gate.open();
+        let start = Instant::now();
+        while self.answers().iter().any(|count| *count < WARM) {
+            ensure!(start.elapsed() < WARM_UP, "a guest starves");
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.gate.close(self.done.len())
+    }
+
+    /// Works alone for `time` and a little before it.
+    fn turn(&self, time: Duration, tally: &mut Tally) -> Result<()> {
+        self.gate.open();
+        thread::sleep(SETTLED);
+        let (before, start) = (self.answers(), Instant::now());
+        thread::sleep(time);
+        let (after, elapsed) = (self.answers(), start.elapsed());
+        self.gate.close(self.done.len())?;
+        tally.answers.resize(after.len(), 0);
+        for (sum, (after, before)) in tally.answers.iter_mut().zip(after.iter().zip(&before)) {
+            *sum += after - before;
+        }
+        tally.time += elapsed;
+        Ok(())
+    }
+
+    fn answers(&self) -> Vec<u64> {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.done.iter().map(read).collect()
     }
 }
