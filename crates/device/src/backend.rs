@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arch::{Apcb, Apqn, CrycbFormat, Errno, Facilities, Instruction, Outcome, QciBlock};
 
+use crate::eventfd::PeerEventfd;
 use crate::irq::IrqIndex;
 use crate::ring::RingServer;
 use crate::version::OpenRequest;
@@ -89,6 +90,12 @@ pub trait DeviceSession {
     /// The client has rung the doorbell of its rings: something was submitted while nobody polled.
     fn rung(&mut self) {}
 
+    /// The client registered the eventfd for adapter interruptions, or removed it (`None`). Any thread may
+    /// signal it by [`PeerEventfd::signal_at_once`]; where that does not work, ask by [`Wakeup::alert`].
+    fn set_alert(&mut self, eventfd: Option<PeerEventfd>) {
+        drop(eventfd);
+    }
+
     /// Takes one adapter interruption that is due: a queue of the guest's whose interruptions are
     /// enabled got a reply since the last time.
     fn next_alert(&mut self) -> Option<Alert> {
@@ -109,8 +116,8 @@ pub trait DeviceSession {
     }
 }
 
-/// What a woken session thread does. Only this thread touches descriptors that came from the guest,
-/// because a hostile peer can make writing to them block.
+/// What a woken session thread does. Only this thread writes to descriptors that came from the guest,
+/// because a hostile peer can make that block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wakeup {
     /// Signal `CFG_CHG` so often: "the guest's AP configuration changed".

@@ -6,13 +6,13 @@
 //! itself never waits when *it* signals an eventfd: it lets the counter stay at its limit. It does so at
 //! the end of an asynchronous I/O request that names one, so we read nothing from /dev/null.
 //!
-//! A system without asynchronous I/O gets the check and the write; the session that waits then is the
-//! peer's own.
+//! A system without asynchronous I/O gets a check and the write, by the session thread alone: who waits
+//! then is the peer's own.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
@@ -26,16 +26,37 @@ pub(crate) fn is_eventfd(descriptor: &OwnedFd) -> bool {
     std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")
 }
 
-/// Adds 1 to the counter of an eventfd that belongs to a peer, unless the peer has filled it: it then is
-/// readable anyway. Never waits for the peer.
-pub(crate) fn signal_eventfd(eventfd: &OwnedFd) {
-    static REQUESTS: OnceLock<Option<Requests>> = OnceLock::new();
-    if !has_room(eventfd) {
-        return;
+/// An eventfd that belongs to a peer, for threads that must not wait for it. Clones are the same one; closing
+/// an eventfd never waits, so any of them may be the last.
+#[derive(Clone, Debug)]
+pub struct PeerEventfd(Arc<OwnedFd>);
+
+impl PeerEventfd {
+    /// `None` if `descriptor` is no eventfd.
+    #[must_use]
+    pub fn new(descriptor: OwnedFd) -> Option<Self> {
+        is_eventfd(&descriptor).then(|| Self(Arc::new(descriptor)))
     }
-    let requests = REQUESTS.get_or_init(|| Requests::new().ok());
-    let signalled = requests.as_ref().map(|requests| requests.signal(eventfd));
-    if !matches!(signalled, Some(Ok(()))) {
+
+    /// Adds 1 to its counter, at most up to the limit. False, and nothing done, where only a call that may
+    /// wait could do it: then it is for a thread that serves nobody but this peer.
+    #[must_use]
+    pub fn signal_at_once(&self) -> bool {
+        Requests::shared().is_some_and(|requests| requests.signal(&self.0).is_ok())
+    }
+
+    /// The same, by a call that may wait for the peer.
+    pub(crate) fn signal(&self) {
+        signal_eventfd(&self.0);
+    }
+}
+
+/// Adds 1 to the counter of an eventfd that belongs to a peer, unless the peer has filled it: it then is
+/// readable anyway. Waits for the peer only where there is no asynchronous I/O.
+pub(crate) fn signal_eventfd(eventfd: &OwnedFd) {
+    let requests = Requests::shared();
+    let signalled = requests.map(|requests| requests.signal(eventfd));
+    if !matches!(signalled, Some(Ok(()))) && has_room(eventfd) {
         // A failure means a descriptor that the peer broke: its loss.
         let _written = rustix::io::write(eventfd.as_fd(), &1u64.to_ne_bytes());
     }
@@ -55,8 +76,10 @@ struct Requests {
     null: File,
 }
 
-/// Requests that may be under way; each ends within its submission.
+/// Requests whose results nobody has taken; each ends within its submission.
 const ROOM: libc::c_long = 64;
+/// Results that are taken at once: whatever the kernel rounds [`ROOM`] up to is soon empty.
+const TAKEN: usize = 64;
 
 /// The kernel's `struct iocb`. Its second word is two halves whose order depends on the byte order;
 /// both are zero here.
@@ -87,6 +110,12 @@ const PREAD: u16 = 0;
 const RESULT_DESCRIPTOR: u32 = 1;
 
 impl Requests {
+    /// Those of this process, if the system has any.
+    fn shared() -> Option<&'static Self> {
+        static REQUESTS: OnceLock<Option<Requests>> = OnceLock::new();
+        REQUESTS.get_or_init(|| Self::new().ok()).as_ref()
+    }
+
     fn new() -> io::Result<Self> {
         let null = File::open("/dev/null")?;
         let mut context: libc::c_ulong = 0;
@@ -97,8 +126,19 @@ impl Requests {
         Ok(Self { context, null })
     }
 
-    /// Submits a request that ends at once and signals `eventfd`, and takes its result.
+    /// Signals `eventfd`. Results are left until there is no room for another: that is one call instead of
+    /// two.
     fn signal(&self, eventfd: &OwnedFd) -> io::Result<()> {
+        loop {
+            match self.submit(eventfd) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => self.take_results(),
+                submitted => return submitted,
+            }
+        }
+    }
+
+    /// Submits a request that ends at once and signals `eventfd`.
+    fn submit(&self, eventfd: &OwnedFd) -> io::Result<()> {
         let number = |fd: RawFd| u32::try_from(fd).map_err(io::Error::other);
         let mut request = Iocb {
             opcode: PREAD,
@@ -113,20 +153,18 @@ impl Requests {
         // It has ended when the call returns, because reading /dev/null does not wait.
         let submitted =
             unsafe { libc::syscall(libc::SYS_io_submit, self.context, one, list.as_mut_ptr()) };
-        let submitted = check(submitted);
-        self.take_results();
-        submitted.map(drop)
+        check(submitted).map(drop)
     }
 
     /// Makes room for further requests. Whose results these are does not matter.
     fn take_results(&self) {
-        let mut results = [Event::default(); 8];
-        let (least, most): (libc::c_long, libc::c_long) = (0, 8);
+        let mut results = [Event::default(); TAKEN];
+        let (least, most): (libc::c_long, libc::c_long) = (0, ROOM);
         let at_once = libc::timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: `results` has room for the eight events that are asked for at most, and `at_once` is
+        // SAFETY: `results` has room for the events that are asked for at most, and `at_once` is
         // read during the call alone.
         let _taken = unsafe {
             libc::syscall(
@@ -195,7 +233,7 @@ mod tests {
         assert_eq!(take(&eventfd), u64::MAX);
         rustix::io::write(&eventfd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
         signal_eventfd(&eventfd);
-        assert_eq!(take(&eventfd), u64::MAX - 1);
+        assert_eq!(take(&eventfd), u64::MAX);
     }
 
     #[test]
@@ -203,8 +241,8 @@ mod tests {
         let requests = Requests::new().expect("this kernel has asynchronous I/O");
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         assert!(requests.signal(&writer).is_err());
-        assert!(!is_eventfd(&writer) && is_eventfd(&eventfd()));
-        drop(writer);
+        assert!(PeerEventfd::new(eventfd()).is_some());
+        assert!(PeerEventfd::new(writer).is_none());
         assert_eq!(rustix::io::read(&reader, &mut [0; 8]).unwrap(), 0);
     }
 }

@@ -56,6 +56,7 @@ pub mod version;
 pub use backend::{Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, Grant, Wakeup};
 pub use client::{Client, ClientError, ClientOptions};
 pub use dma::DmaTable;
+pub use eventfd::PeerEventfd;
 pub use irq::IrqIndex;
 pub use ring::{Lie, Load, Message, RingEnd, RingServer};
 pub use server::{Limits, SessionEnd, Violation, serve};

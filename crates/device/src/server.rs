@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use zeroize::Zeroize;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant};
-use crate::eventfd::{is_eventfd, signal_eventfd};
+use crate::eventfd::{PeerEventfd, is_eventfd, signal_eventfd};
 use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
 use crate::link::{Answer, Link, receive_end};
@@ -198,7 +198,7 @@ struct Session<S> {
     /// By [`IrqIndex`].
     eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
     /// For adapter interruptions.
-    alert: Option<OwnedFd>,
+    alert: Option<PeerEventfd>,
     /// A `DEVICE_RESET` that has not been answered.
     resetting: Option<Header>,
     /// By which the client of rings rings.
@@ -266,7 +266,7 @@ impl<S: DeviceSession> Session<S> {
             }
         }
         if let Some(eventfd) = self.alert.as_ref().filter(|_| wakeup.alert) {
-            signal_eventfd(eventfd);
+            eventfd.signal();
         }
         if wakeup.close {
             return Err(SessionEnd::Evicted);
@@ -413,11 +413,11 @@ impl<S: DeviceSession> Session<S> {
         if self.link.descriptors.len() > 1 {
             return Err(Errno::EINVAL);
         }
-        let eventfd = self.link.descriptors.take();
-        if eventfd.as_ref().is_some_and(|fd| !is_eventfd(fd)) {
-            return Err(Errno::EINVAL);
-        }
-        self.alert = eventfd;
+        self.alert = match self.link.descriptors.take() {
+            Some(descriptor) => Some(PeerEventfd::new(descriptor).ok_or(Errno::EINVAL)?),
+            None => None,
+        };
+        self.device.set_alert(self.alert.clone());
         Ok(0)
     }
 

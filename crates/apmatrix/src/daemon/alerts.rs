@@ -1,12 +1,12 @@
 //! From engines to sessions: a reply has come to a queue whose interruptions a guest has enabled.
 //!
 //! ```text
-//!   engine: run_one --> Alerts::announce --> SessionLink: the queue, a ring --> session thread: eventfd
+//!   engine: run_one --> Alerts::announce --> SessionLink: the queue --> the guest's eventfd
 //!                                                                              |
 //!   VMM: stores the byte, makes the subclass pending <-- rings/AP_GET_ALERTS <-+
 //! ```
 //!
-//! Only the queue's number travels to the session, which asks the queue again what is enabled: an
+//! Only the queue's number stays with the session, which asks the queue again what is enabled: an
 //! interruption that was disabled meanwhile is none. For a reply in a ring not even that: the ring tells the
 //! VMM, which is woken to look.
 
@@ -42,9 +42,12 @@ impl Alerts {
             in_port,
             ..
         } = ran
-            && let Some(link) = self.lock().get(guest)
         {
-            link.alert(apqn, *in_port);
+            // Not under the lock, which the other engines take.
+            let link = self.lock().get(guest).cloned();
+            if let Some(link) = link {
+                link.alert(apqn, *in_port);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! How control reaches a session's thread without waiting for it.
 //!
-//! Only the session's own thread touches descriptors that came from its guest. Control counts what it
-//! has to tell, and writes to an eventfd that is ours and never blocks.
+//! Only the session's own thread writes to descriptors that came from its guest. Control counts what it
+//! has to tell, and writes to an eventfd that is ours and never blocks. An engine signals the guest's eventfd
+//! for adapter interruptions by itself, if it can do so without waiting: the session thread need not get up
+//! for each reply.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arch::{Apqn, Errno};
-use device::{RingServer, Wakeup};
+use device::{PeerEventfd, RingServer, Wakeup};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The doorbell of one session.
@@ -27,7 +29,9 @@ pub(crate) struct SessionLink {
     /// Queues that got replies of which the guest is to be told, and how many; without those that a
     /// ring tells.
     alerts: Mutex<BTreeMap<Apqn, u32>>,
-    /// There is one that the session was not woken for.
+    /// The guest's eventfd for them.
+    eventfd: Mutex<Option<PeerEventfd>>,
+    /// The session thread is to signal it.
     alert: AtomicBool,
     /// Counts changes of the guest's masks.
     generation: AtomicU64,
@@ -48,6 +52,7 @@ impl SessionLink {
             reset: Mutex::default(),
             rings: OnceLock::new(),
             alerts: Mutex::default(),
+            eventfd: Mutex::default(),
             alert: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             wake,
@@ -107,8 +112,17 @@ impl SessionLink {
                 rings.alert_elsewhere();
             }
         }
-        self.alert.store(true, Ordering::Release);
-        self.ring();
+        // Whoever it wakes may take the CPU from this thread, so no lock is held.
+        let eventfd = self.eventfd().clone();
+        if !eventfd.is_some_and(|eventfd| eventfd.signal_at_once()) {
+            self.alert.store(true, Ordering::Release);
+            self.ring();
+        }
+    }
+
+    /// The guest has registered its eventfd for adapter interruptions, or removed it.
+    pub(crate) fn set_eventfd(&self, eventfd: Option<PeerEventfd>) {
+        *self.eventfd() = eventfd;
     }
 
     /// Takes a queue of which the guest is to be told, and how many replies it got.
@@ -118,6 +132,10 @@ impl SessionLink {
 
     fn alerts(&self) -> MutexGuard<'_, BTreeMap<Apqn, u32>> {
         self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn eventfd(&self) -> MutexGuard<'_, Option<PeerEventfd>> {
+        self.eventfd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self) {
@@ -184,5 +202,23 @@ mod tests {
         link.alert(other, false);
         assert_eq!(woken(), (true, vec![(other, 1)]));
         assert_eq!(woken(), (false, vec![]));
+    }
+
+    #[test]
+    fn the_guests_eventfd_is_signalled_without_the_session() {
+        let link = SessionLink::new().unwrap();
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        link.set_eventfd(PeerEventfd::new(eventfd.try_clone().unwrap()));
+        for _ in 0..3 {
+            link.alert(Apqn::new(5, 4), false);
+        }
+        let mut signals = [0; 8];
+        rustix::io::read(&eventfd, &mut signals).unwrap();
+        assert_eq!(u64::from_ne_bytes(signals), 3);
+        assert!(!link.take().alert);
+        link.set_eventfd(None);
+        link.alert(Apqn::new(5, 4), false);
+        assert!(rustix::io::read(&eventfd, &mut signals).is_err());
+        assert!(link.take().alert);
     }
 }

@@ -10,7 +10,7 @@ use arch::{
 };
 use device::{
     Alert, ApcbView, DeviceBackend, DeviceSession, DmaRange, DmaTable, Grant, OpenRequest,
-    RingServer, Wakeup,
+    PeerEventfd, RingServer, Wakeup,
 };
 use machine::{GuestCpu, GuestId, Interrupts, Machine};
 use matrix::{MdevUuid, VmId};
@@ -175,6 +175,10 @@ impl DeviceSession for MdevSession {
         if let Some(rings) = self.link.rings() {
             self.desk.polling.rung(rings);
         }
+    }
+
+    fn set_alert(&mut self, eventfd: Option<PeerEventfd>) {
+        self.link.set_eventfd(eventfd);
     }
 
     fn next_alert(&mut self) -> Option<Alert> {
