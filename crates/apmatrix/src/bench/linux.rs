@@ -98,6 +98,15 @@ impl BenchGuest {
         number_behind(&said, "per-second").context("apclient printed no rate")
     }
 
+    /// Has the guest look at its queues every so many nanoseconds, when it has no adapter interruptions.
+    ///
+    /// # Errors
+    /// When the guest does not do it.
+    pub(super) fn poll_every(&mut self, nanoseconds: u32) -> Result<&mut Self> {
+        self.run(&format!("echo {nanoseconds} > /sys/bus/ap/poll_timeout"))?;
+        Ok(self)
+    }
+
     /// RSA-2048 CRT operations per second of the guest's own software.
     ///
     /// # Errors
