@@ -7,16 +7,20 @@
 //! | `commands` | floods of commands, guests that die or are stopped in the middle |
 //! | `connections` | half-open connections and floods of them |
 //! | `rings` | scribbling over shared memory, lying about counts, floods of doorbells, death with full rings |
+//! | `alerts` | an eventfd for interruptions whose counter is full |
 //! | `descriptors` | descriptors that make whoever touches them wait |
 //!
-//! `administration` measures what others notice, `vmm` is a VMM that nothing holds to the protocol.
+//! `administration` measures what others notice, `honest` is the others, `vmm` is a VMM that nothing holds to the
+//! protocol.
 
 mod administration;
+mod alerts;
 mod commands;
 mod connections;
 mod descriptors;
 mod engines;
 mod guest;
+mod honest;
 mod rings;
 mod vmm;
 

@@ -9,6 +9,7 @@ use cex::type50::{RsaRequest, SizeClass};
 use device::{Client, ClientOptions};
 
 use super::administration::Scene;
+use super::honest::MALFORMED;
 use super::vmm::{Ends, PATIENCE, Vmm, exec, request, socket};
 use crate::instance::{A, B};
 use crate::tier::Tier;
@@ -71,7 +72,7 @@ fn a_guest_that_resets_without_end_does_not_delay_another() {
         let before = scene.requests()["05.0004"];
         let start = Instant::now();
         for psmid in 0..REQUESTS {
-            let status = other.nqap(apqn, psmid, false, &[0, 0x50, 0, 8, 0, 0, 0, 0]);
+            let status = other.nqap(apqn, psmid, false, &MALFORMED);
             assert_eq!(status.code, ResponseCode::NORMAL);
             while other.dqap(apqn, &mut buffer).stored == 0 {
                 assert!(start.elapsed() < PATIENCE, "the other guest has no turn");

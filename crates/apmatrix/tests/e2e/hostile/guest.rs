@@ -13,6 +13,7 @@ use device::{Client, ClientOptions};
 use zerocopy::FromBytes;
 
 use super::administration::Scene;
+use super::honest::MALFORMED;
 use super::vmm::{Vmm, exec, message, request, socket};
 use crate::instance::{A, B};
 use crate::tier::Tier;
@@ -275,8 +276,7 @@ fn millions_of_random_messages_reach_one_queue() {
     )
     .expect("the other device opens");
     for number in 0..UNREAD {
-        let malformed = [0, 0x50, 0, 8, 0, 0, 0, 0];
-        let status = other.nqap(FOREIGN, FOREIGN_MARK | number, false, &malformed);
+        let status = other.nqap(FOREIGN, FOREIGN_MARK | number, false, &MALFORMED);
         assert_eq!(status.code, ResponseCode::NORMAL);
     }
     let vmm = Vmm::open(&socket(&scene.instance, A), "hostile");

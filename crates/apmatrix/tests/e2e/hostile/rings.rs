@@ -7,20 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use arch::{ApInstructions, Apqn, Instruction, ResponseCode};
+use arch::{ApInstructions, Apqn, Instruction};
 use device::message::{Command, HEADER_LEN};
-use device::{Client, ClientOptions};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::administration::Scene;
+use super::honest::{MALFORMED, connect, is_answered};
 use super::vmm::{Ends, PATIENCE, Vmm, exec, message, request, socket};
 use crate::instance::{A, B};
 use crate::tier::Tier;
 
 const MINE: Apqn = Apqn::new(5, 4);
 const OTHERS: Apqn = Apqn::new(6, 4);
-/// Every card answers it at once, by a reply of eight bytes.
-const MALFORMED: [u8; 8] = [0, 0x50, 0, 8, 0, 0, 0, 0];
 /// Requests that a queue takes.
 const DEPTH: u64 = 8;
 
@@ -112,33 +110,6 @@ fn tapq(vmm: &mut Vmm) -> u32 {
     u32::from_le_bytes(reply[4..8].try_into().expect("a status word"))
 }
 
-/// Another guest's requests are answered.
-fn bystander(client: &mut Client, psmid: u64) {
-    let status = client.nqap(OTHERS, psmid, false, &MALFORMED);
-    assert_eq!(status.code, ResponseCode::NORMAL);
-    let (start, mut buffer) = (Instant::now(), [0; 64]);
-    loop {
-        let got = client.dqap(OTHERS, &mut buffer);
-        if got.stored != 0 {
-            assert_eq!((got.psmid, got.stored), (psmid, 8));
-            return;
-        }
-        assert!(start.elapsed() < PATIENCE, "no reply");
-    }
-}
-
-fn connect(scene: &Scene, mdev: &str, vm: &str) -> Client {
-    let socket = socket(&scene.instance, mdev);
-    let start = Instant::now();
-    loop {
-        match Client::connect(&socket, request(vm), ClientOptions::default()) {
-            Ok(client) => return client,
-            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-        }
-        thread::yield_now();
-    }
-}
-
 /// Numbers without order, the same in every run.
 struct Noise(u64);
 
@@ -160,7 +131,7 @@ fn a_vmm_that_scribbles_and_lies_hurts_itself() {
     let mut vmm = Vmm::open(&socket(&scene.instance, A), "scribbles");
     let rings = Rings::set_up(&mut vmm);
     assert!(rings.is_open());
-    let mut other = connect(&scene, B, "other");
+    let mut other = connect(&scene, B, &request("other"));
     let memory = scene.status("VmRSS");
     // Each lie by itself: the queue begins a new epoch, in which everything works.
     let lies: [(&str, u64, u64); 5] = [
@@ -200,7 +171,7 @@ fn a_vmm_that_scribbles_and_lies_hurts_itself() {
             thread::yield_now();
         }
         rings.write(CONSUMED, epoch << 32 | 1);
-        bystander(&mut other, 7);
+        is_answered(&mut other, OTHERS, 7);
     }
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -227,7 +198,7 @@ fn a_vmm_that_scribbles_and_lies_hurts_itself() {
             }
         });
         for psmid in 0..500 {
-            bystander(&mut other, psmid);
+            is_answered(&mut other, OTHERS, psmid);
         }
         drop(other);
         scene.goes_on("scribbled rings");
@@ -263,9 +234,9 @@ fn a_flood_of_rings_costs_the_others_nothing() {
                 rings.ring();
             }
         });
-        let mut other = connect(&scene, B, "other");
+        let mut other = connect(&scene, B, &request("other"));
         for psmid in 0..500 {
-            bystander(&mut other, psmid);
+            is_answered(&mut other, OTHERS, psmid);
         }
         drop(other);
         scene.goes_on("a flood of doorbells");
@@ -308,7 +279,7 @@ fn full_rings_and_death_leave_nothing() {
     }
     let grown = scene.status("VmRSS").saturating_sub(memory);
     assert!(grown < 4 << 10, "the daemon grew by {grown} KiB");
-    let mut next = connect(&scene, A, "next");
+    let mut next = connect(&scene, A, &request("next"));
     let status = next.dqap(MINE, &mut [0; 64]).status;
     assert_eq!(status.to_gr1(), 0x8010_0000, "an empty queue");
     drop(next);
