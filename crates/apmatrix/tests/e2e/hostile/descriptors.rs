@@ -25,7 +25,7 @@ use crate::tier::Tier;
 
 const EINVAL: u32 = 22;
 /// The last value at which an eventfd is full: a write waits.
-const FULL: u64 = u64::MAX - 1;
+pub(super) const FULL: u64 = u64::MAX - 1;
 
 /// A TCP connection whose last close(2) waits for an hour, or until the other end, which is returned
 /// too, is closed.
@@ -48,18 +48,6 @@ fn lingering() -> (OwnedFd, TcpStream) {
     (stream.into(), other)
 }
 
-/// Keeps an eventfd full nearly always, and blocking whenever it is; so that the daemon finds it empty
-/// sometimes.
-pub(super) fn fill(eventfd: &OwnedFd, stop: &AtomicBool) {
-    let flags = fcntl_getfl(eventfd).expect("a descriptor");
-    while !stop.load(Ordering::Relaxed) {
-        fcntl_setfl(eventfd, flags | OFlags::NONBLOCK).expect("a descriptor");
-        rustix::io::read(eventfd, &mut [0; 8]).ok();
-        rustix::io::write(eventfd, &FULL.to_ne_bytes()).ok();
-        fcntl_setfl(eventfd, flags).expect("a descriptor");
-    }
-}
-
 #[test]
 fn a_full_eventfd_is_waited_for_by_nobody() {
     if !Tier::Mount.is_there() {
@@ -73,7 +61,16 @@ fn a_full_eventfd_is_waited_for_by_nobody() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ends = Ends(&stop);
-        scope.spawn(|| fill(&notification, &stop));
+        // Full nearly always, and blocking whenever it is; so that the daemon finds it empty sometimes.
+        scope.spawn(|| {
+            let flags = fcntl_getfl(&notification).expect("a descriptor");
+            while !stop.load(Ordering::Relaxed) {
+                fcntl_setfl(&notification, flags | OFlags::NONBLOCK).expect("a descriptor");
+                rustix::io::read(&notification, &mut [0; 8]).ok();
+                rustix::io::write(&notification, &FULL.to_ne_bytes()).ok();
+                fcntl_setfl(&notification, flags).expect("a descriptor");
+            }
+        });
         for round in 0..200 {
             let verb = ["assign_domain", "unassign_domain"][round % 2];
             let file = format!("devices/vfio_ap/matrix/{A}/{verb}");
