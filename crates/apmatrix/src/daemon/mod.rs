@@ -12,6 +12,7 @@
 //!
 //! Reads never reach control: they are served from the published snapshot.
 
+mod alert_fd;
 mod alerts;
 mod commit;
 mod connections;
