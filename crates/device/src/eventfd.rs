@@ -77,9 +77,10 @@ struct Requests {
 }
 
 /// Requests whose results nobody has taken; each ends within its submission.
-const ROOM: libc::c_long = 64;
-/// Results that are taken at once: whatever the kernel rounds [`ROOM`] up to is soon empty.
-const TAKEN: usize = 64;
+const ROOM: u8 = 64;
+/// How often results are taken for one signal: other threads may fill the room at once, and a system that
+/// has no memory left says the same.
+const TRIES: u32 = 8;
 
 /// The kernel's `struct iocb`. Its second word is two halves whose order depends on the byte order;
 /// both are zero here.
@@ -121,7 +122,7 @@ impl Requests {
         let mut context: libc::c_ulong = 0;
         let place: *mut libc::c_ulong = &raw mut context;
         // SAFETY: the kernel writes one `unsigned long` to `place`, which is valid for the call.
-        let made = unsafe { libc::syscall(libc::SYS_io_setup, ROOM, place) };
+        let made = unsafe { libc::syscall(libc::SYS_io_setup, libc::c_long::from(ROOM), place) };
         check(made)?;
         Ok(Self { context, null })
     }
@@ -129,12 +130,15 @@ impl Requests {
     /// Signals `eventfd`. Results are left until there is no room for another: that is one call instead of
     /// two.
     fn signal(&self, eventfd: &OwnedFd) -> io::Result<()> {
-        loop {
-            match self.submit(eventfd) {
+        let mut submitted = self.submit(eventfd);
+        for _ in 0..TRIES {
+            match &submitted {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => self.take_results(),
-                submitted => return submitted,
+                _ => break,
             }
+            submitted = self.submit(eventfd);
         }
+        submitted
     }
 
     /// Submits a request that ends at once and signals `eventfd`.
@@ -158,8 +162,8 @@ impl Requests {
 
     /// Makes room for further requests. Whose results these are does not matter.
     fn take_results(&self) {
-        let mut results = [Event::default(); TAKEN];
-        let (least, most): (libc::c_long, libc::c_long) = (0, ROOM);
+        let mut results = [Event::default(); ROOM as usize];
+        let (least, most) = (libc::c_long::from(0u8), libc::c_long::from(ROOM));
         let at_once = libc::timespec {
             tv_sec: 0,
             tv_nsec: 0,
