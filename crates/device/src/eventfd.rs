@@ -21,7 +21,7 @@ use crate::socket::poll_until;
 
 /// Whether `descriptor` is an eventfd. The kernel has no call that says so; the name of the
 /// anonymous inode behind it does.
-pub(crate) fn is_eventfd(descriptor: &OwnedFd) -> bool {
+fn is_eventfd(descriptor: &OwnedFd) -> bool {
     let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
     std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")
 }

@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use zeroize::Zeroize;
 
 use crate::backend::{DeviceBackend, DeviceSession, DmaRange, Grant};
-use crate::eventfd::{PeerEventfd, is_eventfd, signal_eventfd};
+use crate::eventfd::PeerEventfd;
 use crate::exec::{decode_request, encode_outcome};
 use crate::irq::{IrqIndex, check_set_irqs};
 use crate::link::{Answer, Link, receive_end};
@@ -196,7 +196,7 @@ struct Session<S> {
     link: Link,
     grant: Grant,
     /// By [`IrqIndex`].
-    eventfds: [Option<OwnedFd>; IRQ_COUNT as usize],
+    eventfds: [Option<PeerEventfd>; IRQ_COUNT as usize],
     /// For adapter interruptions.
     alert: Option<PeerEventfd>,
     /// A `DEVICE_RESET` that has not been answered.
@@ -261,7 +261,7 @@ impl<S: DeviceSession> Session<S> {
         ] {
             if let Some(eventfd) = &self.eventfds[index as usize] {
                 for _ in 0..count {
-                    signal_eventfd(eventfd);
+                    eventfd.signal();
                 }
             }
         }
@@ -391,14 +391,19 @@ impl<S: DeviceSession> Session<S> {
         let (command, _) =
             SetIrqs::read_from_prefix(&self.link.input[..len]).map_err(|_| Errno::EINVAL)?;
         let index = check_set_irqs(&command, self.link.descriptors.len())?;
-        let eventfd = self.link.descriptors.take();
-        if eventfd.as_ref().is_some_and(|fd| !is_eventfd(fd)) {
-            return Err(Errno::EINVAL);
-        }
+        let eventfd = self.take_eventfd()?;
         let registered = eventfd.is_some();
         self.eventfds[index as usize] = eventfd;
         self.device.irq_registered(index, registered);
         Ok(0)
+    }
+
+    /// The eventfd that came with the command, if a descriptor did.
+    fn take_eventfd(&mut self) -> Result<Option<PeerEventfd>, Errno> {
+        let descriptor = self.link.descriptors.take();
+        let eventfd =
+            descriptor.map(|descriptor| PeerEventfd::new(descriptor).ok_or(Errno::EINVAL));
+        eventfd.transpose()
     }
 
     /// Adapter interruptions exist for guests that were granted them.
@@ -413,10 +418,7 @@ impl<S: DeviceSession> Session<S> {
         if self.link.descriptors.len() > 1 {
             return Err(Errno::EINVAL);
         }
-        self.alert = match self.link.descriptors.take() {
-            Some(descriptor) => Some(PeerEventfd::new(descriptor).ok_or(Errno::EINVAL)?),
-            None => None,
-        };
+        self.alert = self.take_eventfd()?;
         self.device.set_alert(self.alert.clone());
         Ok(0)
     }

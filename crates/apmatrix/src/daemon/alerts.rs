@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   engine: run_one --> Alerts::announce --> SessionLink: the queue --> the guest's eventfd
-//!                                                                              |
-//!   VMM: stores the byte, makes the subclass pending <-- rings/AP_GET_ALERTS <-+
+//!                                                                                |
+//!   VMM: stores the byte, makes the subclass pending <-- rings/AP_GET_ALERTS <---+
 //! ```
 //!
 //! Only the queue's number stays with the session, which asks the queue again what is enabled: an
@@ -42,13 +42,15 @@ impl Alerts {
             in_port,
             ..
         } = ran
+            && let Some(link) = self.link(*guest)
         {
-            // Not under the lock, which the other engines take.
-            let link = self.lock().get(guest).cloned();
-            if let Some(link) = link {
-                link.alert(apqn, *in_port);
-            }
+            link.alert(apqn, *in_port);
         }
+    }
+
+    /// The guest's session; not to be used under the lock, which the other engines take.
+    fn link(&self, guest: GuestId) -> Option<Arc<SessionLink>> {
+        self.lock().get(&guest).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GuestId, Arc<SessionLink>>> {

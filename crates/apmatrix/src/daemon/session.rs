@@ -229,6 +229,8 @@ fn invalid_address(cpu: &mut GuestCpu<Arc<Machine>>, apqn: Apqn) -> Outcome {
 impl Drop for MdevSession {
     fn drop(&mut self) {
         self.desk.alerts.leave(self.cpu.id());
+        // A reset that hangs keeps the link; the guest's descriptor ends with the session.
+        self.link.set_eventfd(None);
         self.desk.recorders.leave(self.mdev, self.cpu.id());
         let (mdev, guest) = (self.mdev, self.cpu.id());
         // After this the device can be opened again, so wait for control to have closed it.

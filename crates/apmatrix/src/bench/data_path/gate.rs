@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-/// A guest whose requests under way take longer starves.
-const STARVED: Duration = Duration::from_secs(60);
+/// A guest that gets nothing for longer starves.
+pub(super) const STARVED: Duration = Duration::from_secs(60);
 
 /// What guests are to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

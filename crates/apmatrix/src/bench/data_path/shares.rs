@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::Sizes;
 use super::embedded::{Worker, daemon, uuid};
-use super::gate::{EndOf, Gate};
+use super::gate::{EndOf, Gate, STARVED};
 use crate::bench::child::ChildDaemon;
 use crate::bench::rounds::{Rounds, p99};
 use crate::bench::rsa::KnownCrt;
@@ -156,8 +156,6 @@ impl Tally {
 const WARM: u64 = 32;
 /// What passes of a turn before it counts: queues are filled, and caches.
 const SETTLED: Duration = Duration::from_millis(60);
-/// A guest that is not warm by then starves.
-const WARM_UP: Duration = Duration::from_secs(60);
 
 /// Guests that keep their queues full.
 struct Flood<'k> {
@@ -212,7 +210,7 @@ impl Flooding<'_> {
         self.gate.open();
         let start = Instant::now();
         while self.answers().iter().any(|count| *count < WARM) {
-            ensure!(start.elapsed() < WARM_UP, "a guest starves");
+            ensure!(start.elapsed() < STARVED, "a guest starves");
             thread::sleep(Duration::from_millis(5));
         }
         self.gate.close(self.done.len())
